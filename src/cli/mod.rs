@@ -1,0 +1,162 @@
+//! The command line: one file a command, one line in [`Command`] each.
+//!
+//! A command turns its arguments into a report, and the report is printed: for people as its
+//! `Display`, with `--json` as its JSON. What a command does while it works goes to standard error.
+
+mod bars;
+mod completions;
+mod doctor;
+mod export;
+mod generate;
+mod inspect;
+mod verify;
+
+use crate::error::{Error, Kind, Result};
+use crate::progress::CancelToken;
+use crate::runtime::RuntimeOptions;
+use clap::{CommandFactory, Parser, Subcommand};
+use serde::Serialize;
+use std::fmt::Display;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Kandinsky 2.1: pictures from English and Russian text, without Python.
+#[derive(Parser)]
+#[command(version, propagate_version = true, after_help = exit_codes(), max_term_width = 100)]
+struct Cli {
+    /// Print the result as JSON on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Generate(generate::Args),
+    Export(export::Args),
+    Inspect(inspect::Args),
+    Verify(verify::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+}
+
+/// Which runtime runs the graphs.
+#[derive(clap::Args, Clone, Debug, Default)]
+struct RuntimeArgs {
+    /// Runtime: auto takes ONNX Runtime where it is found and tract elsewhere
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = crate::runtime::NAMES)]
+    runtime: String,
+    /// The ONNX Runtime library to load, instead of looking for one
+    #[arg(long, value_name = "FILE", env = "ORT_DYLIB_PATH")]
+    ort_library: Option<PathBuf>,
+    /// Threads; all cores when it is not given
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// The device of the cuda and tensorrt runtimes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    device: u32,
+}
+
+impl RuntimeArgs {
+    fn options(&self) -> Result<RuntimeOptions> {
+        if let Some(threads) = self.threads {
+            crate::limits::THREADS.check(threads)?;
+        }
+        Ok(RuntimeOptions {
+            runtime: self.runtime.clone(),
+            library: self.ort_library.clone(),
+            threads: self.threads,
+            device: self.device,
+        })
+    }
+}
+
+/// What a command found or did.
+trait Report: Display {
+    /// The same as JSON.
+    fn json(&self) -> Result<serde_json::Value>;
+
+    /// The exit code; a report can tell of failures that it lists.
+    fn exit_code(&self) -> u8 {
+        0
+    }
+}
+
+/// JSON of anything that can be serialised.
+fn to_json(value: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(|e| Error::new(Kind::Internal, format!("no JSON: {e}")))
+}
+
+/// Runs the program: parses the arguments, runs the command, prints, and says how it went.
+pub fn main() -> ExitCode {
+    if let Some(code) = crate::runtime::answer_probe() {
+        return code;
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { Kind::BadRequest.exit_code() } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let outcome = run(&cli.command).and_then(|report| {
+        print(report.as_ref(), cli.json)?;
+        Ok(report.exit_code())
+    });
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            fail(&error, cli.json);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<Box<dyn Report>> {
+    match command {
+        Command::Generate(args) => generate::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Completions(args) => completions::run(args, &mut Cli::command()),
+    }
+}
+
+fn print(report: &dyn Report, json: bool) -> Result<()> {
+    let text = if json { format!("{:#}", report.json()?) } else { report.to_string() };
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        // A reader that has seen enough, such as `head`, is no failure.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|e| Error::new(Kind::Io, format!("the report cannot be printed: {e}"))),
+    }
+}
+
+fn fail(error: &Error, json: bool) {
+    let _ = if json {
+        let report = serde_json::json!({ "error": { "kind": error.kind().name(), "message": error.to_string() } });
+        writeln!(std::io::stdout(), "{report:#}")
+    } else {
+        writeln!(std::io::stderr(), "kandinsky: {error}")
+    };
+}
+
+/// A token that Ctrl-C uses: the work in hand stops before its next step and removes what it began.
+fn cancel_on_interrupt() -> Result<CancelToken> {
+    let token = CancelToken::default();
+    let hand = token.clone();
+    let refused = |e: ctrlc::Error| Error::new(Kind::Internal, format!("Ctrl-C cannot be watched: {e}"));
+    ctrlc::set_handler(move || hand.cancel()).map_err(refused)?;
+    Ok(token)
+}
+
+fn exit_codes() -> String {
+    let mut text = String::from("Exit codes:\n  0    success\n");
+    for kind in Kind::ALL {
+        text += &format!("  {:<4} {}\n", kind.exit_code(), kind.meaning());
+    }
+    text
+}

@@ -1,0 +1,131 @@
+//! The networks as typed calls: tensors in, tensors out, no maths.
+//!
+//! [`Networks`] opens a graph the first time it is called, after its bytes have been checked against
+//! the manifest, and keeps it. The functions beside it name inputs and outputs once.
+
+pub mod image_encoder;
+pub mod movq;
+pub mod prior;
+pub mod text;
+pub mod unet;
+
+use crate::error::{Error, Kind, Result};
+use crate::runtime::{Graph, GraphSource, Runtime};
+use crate::store::Verified;
+use crate::tensor::{Tensor, Value};
+use kandinsky_models::{Component, Folder};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The graphs of one model folder on one runtime.
+pub struct Networks {
+    folder: Folder,
+    runtime: Box<dyn Runtime>,
+    verified: Verified,
+    open: BTreeMap<Component, Box<dyn Graph>>,
+    load: Duration,
+}
+
+impl Networks {
+    /// The graphs of `folder` on `runtime`; none is opened yet.
+    pub fn new(folder: Folder, runtime: Box<dyn Runtime>) -> Self {
+        let verified = Verified::new();
+        Self { folder, runtime, verified, open: BTreeMap::new(), load: Duration::ZERO }
+    }
+
+    /// The model folder.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Which runtime runs the graphs, with its version.
+    pub fn runtime(&self) -> String {
+        self.runtime.describe()
+    }
+
+    /// Names of the graphs that are open.
+    pub fn opened(&self) -> Vec<Component> {
+        self.open.keys().copied().collect()
+    }
+
+    /// Time spent on opening graphs so far.
+    pub fn load_time(&self) -> Duration {
+        self.load
+    }
+
+    /// Closes every graph and gives back its memory.
+    pub fn close(&mut self) {
+        self.open.clear();
+    }
+
+    /// Opens a graph unless it is open.
+    ///
+    /// # Errors
+    /// When the folder has no such graph, its bytes are not the manifest's, or the runtime refuses it.
+    pub fn open(&mut self, component: Component) -> Result<()> {
+        if self.open.contains_key(&component) {
+            return Ok(());
+        }
+        let start = Instant::now();
+        let spec = self.folder.graph(component)?.clone();
+        let path = self.verified.check(&self.folder, &spec.graph)?;
+        if let Some(data) = &spec.data {
+            self.verified.check(&self.folder, data)?;
+        }
+        self.folder.check_graph(&spec)?;
+        let graph = self.runtime.open(&GraphSource { component, path, spec })?;
+        self.open.insert(component, graph);
+        self.load += start.elapsed();
+        Ok(())
+    }
+
+    /// Runs a graph and gives the outputs named.
+    ///
+    /// # Errors
+    /// As [`Networks::open`], and when the runtime fails or the graph breaks its contract.
+    pub fn call<const N: usize>(
+        &mut self,
+        component: Component,
+        inputs: &[(&str, Value)],
+        outputs: [&str; N],
+    ) -> Result<[Value; N]> {
+        self.open(component)?;
+        let Some(graph) = self.open.get_mut(&component) else {
+            return Err(Error::new(Kind::Internal, format!("{component} is not open")));
+        };
+        let mut found: BTreeMap<String, Value> = graph.run(inputs)?.into_iter().collect();
+        let mut missing = None;
+        let values = outputs.map(|name| {
+            let value = found.remove(name);
+            value.unwrap_or_else(|| {
+                missing = Some(name);
+                Value::F32(Tensor::zeros(ndarray::IxDyn(&[0])))
+            })
+        });
+        match missing {
+            None => Ok(values),
+            Some(name) => Err(Error::new(Kind::BadModel, format!("{component} has no output {name}"))),
+        }
+    }
+
+    /// As [`Networks::call`], where every output named holds floats.
+    ///
+    /// # Errors
+    /// As [`Networks::call`].
+    pub fn call_f32<const N: usize>(
+        &mut self,
+        component: Component,
+        inputs: &[(&str, Value)],
+        outputs: [&str; N],
+    ) -> Result<[Tensor; N]> {
+        let values = self.call(component, inputs, outputs)?;
+        let mut failure = None;
+        let tensors = values.map(|value| {
+            value.into_f32().unwrap_or_else(|error| {
+                failure = Some(error);
+                Tensor::zeros(ndarray::IxDyn(&[0]))
+            })
+        });
+        failure.map_or(Ok(tensors), Err)
+    }
+}

@@ -1,0 +1,94 @@
+//! The UNet, split by what a result depends on: the prompt, the time, or the picture.
+
+use super::Networks;
+use super::text::MultilingualText;
+use crate::error::Result;
+use crate::tensor::Tensor;
+use kandinsky_models::Component;
+
+/// Which UNet of a model runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The one that draws.
+    Draw,
+    /// The one that inpaints, where the model has a second one.
+    Inpaint,
+}
+
+impl Which {
+    const fn parts(self) -> [Component; 3] {
+        match self {
+            Self::Draw => [Component::UnetContext, Component::UnetFilm, Component::UnetStep],
+            Self::Inpaint => [Component::InpaintContext, Component::InpaintFilm, Component::InpaintStep],
+        }
+    }
+
+    /// The graph of one denoising step.
+    pub const fn step_graph(self) -> Component {
+        let [_, _, step] = self.parts();
+        step
+    }
+}
+
+/// What the UNet needs of prompts and image embeddings, a row each, once a request.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Keys of every attention block f32\[B,Σheads,87,head\].
+    pub k: Tensor,
+    /// Values of every attention block f32\[B,Σheads,87,head\].
+    pub v: Tensor,
+    /// What is added to the time embedding f32\[B,E\].
+    pub aug: Tensor,
+}
+
+/// Keys, values and added embedding of texts and image embeddings f32\[B,D\].
+///
+/// # Errors
+/// As [`Networks::call`].
+pub fn context(
+    networks: &mut Networks,
+    which: Which,
+    text: &MultilingualText,
+    image_embed: Tensor,
+) -> Result<Context> {
+    let [graph, _, _] = which.parts();
+    let inputs = [
+        ("text_hidden", text.hidden.clone().into()),
+        ("text_pooled", text.pooled.clone().into()),
+        ("image_embed", image_embed.into()),
+    ];
+    let [k, v, aug] = networks.call_f32(graph, &inputs, ["k", "v", "aug"])?;
+    Ok(Context { k, v, aug })
+}
+
+/// Scales and shifts f32\[T,B,C\] of every residual block at times t f32\[T\].
+///
+/// # Errors
+/// As [`Networks::call`].
+pub fn film(networks: &mut Networks, which: Which, t: Tensor, aug: &Tensor) -> Result<Tensor> {
+    let [_, graph, _] = which.parts();
+    let inputs = [("t", t.into()), ("aug", aug.clone().into())];
+    let [film] = networks.call_f32(graph, &inputs, ["film"])?;
+    Ok(film)
+}
+
+/// The UNet's output f32\[B,8,h,w\] for a sample f32\[B,4 or 9,h,w\] and its rows of `film` f32\[B,C\].
+///
+/// # Errors
+/// As [`Networks::call`].
+pub fn step(
+    networks: &mut Networks,
+    which: Which,
+    sample: Tensor,
+    film: Tensor,
+    context: &Context,
+) -> Result<Tensor> {
+    let inputs = [
+        ("sample", sample.into()),
+        ("film", film.into()),
+        ("k", context.k.clone().into()),
+        ("v", context.v.clone().into()),
+    ];
+    let [out] = networks.call_f32(which.step_graph(), &inputs, ["out"])?;
+    Ok(out)
+}

@@ -1,0 +1,209 @@
+//! The engine: a model folder on a runtime, from a request to pictures.
+
+use crate::component::Networks;
+use crate::constants::Constants;
+use crate::error::{Error, Kind, Result};
+use crate::image::Picture;
+use crate::mode::text_to_image::{self, Tools};
+use crate::progress::{Stage, Watch};
+use crate::request::{Job, Request};
+use crate::runtime::{self, RuntimeOptions};
+use crate::stage::encode::Encoder;
+use crate::store::Verified;
+use crate::text::Tokenizers;
+use crate::timing::Timings;
+use kandinsky_models::{Component, Folder, Manifest};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// A model folder, opened on a runtime. Share it between threads; requests take turns.
+pub struct Engine {
+    manifest: Manifest,
+    tokenizers: Tokenizers,
+    constants: Constants,
+    notes: Vec<String>,
+    runtime: String,
+    networks: Mutex<Networks>,
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The pictures, in order.
+    pub pictures: Vec<Picture>,
+    /// The request with every number settled.
+    pub job: Job,
+    /// How long each stage took; opening graphs is the stage `load`.
+    pub timings: Timings,
+    /// The runtime that ran, with its version.
+    pub runtime: String,
+    /// What the caller should know, such as a prompt that was cut.
+    pub notes: Vec<String>,
+}
+
+impl Engine {
+    /// Opens the model folder `model` on the best runtime there is.
+    ///
+    /// # Errors
+    /// When it is no model folder, its files are damaged, or no runtime works.
+    pub fn open(model: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(model, &RuntimeOptions::default())
+    }
+
+    /// Opens the model folder `model` on a runtime of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; a runtime asked for by name is never replaced by another.
+    pub fn open_with(model: impl AsRef<Path>, options: &RuntimeOptions) -> Result<Self> {
+        let folder = Folder::open(model.as_ref())?;
+        if folder.manifest().family != FAMILY {
+            let found = &folder.manifest().family;
+            let message = format!("the model is of the family {found:?}; this program runs {FAMILY:?}");
+            return Err(Error::new(Kind::BadModel, message));
+        }
+        let verified = Verified::new();
+        for role in ["clip_tokenizer", "multilingual_tokenizer"] {
+            verified.check(&folder, folder.file(role)?)?;
+        }
+        let constants = Constants::read(&verified.check(&folder, folder.file("constants")?)?)?;
+        let tokenizers = Tokenizers::open(&folder)?;
+        let selection = runtime::select(options)?;
+        Ok(Self {
+            manifest: folder.manifest().clone(),
+            tokenizers,
+            constants,
+            notes: selection.notes,
+            runtime: selection.runtime.describe(),
+            networks: Mutex::new(Networks::new(folder, selection.runtime)),
+        })
+    }
+
+    /// What the model says of itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Which runtime runs, with its version.
+    pub fn runtime(&self) -> &str {
+        &self.runtime
+    }
+
+    /// What the caller should know of the choice of runtime.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Graphs that have been opened so far.
+    pub fn opened(&self) -> Vec<Component> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner).opened()
+    }
+
+    /// Draws one picture.
+    ///
+    /// # Errors
+    /// When the request is not valid, asks for several pictures, or a network fails.
+    pub fn run(&self, request: Request) -> Result<Picture> {
+        if request.count != 1 {
+            let message = format!("{} pictures were asked of a call that draws 1", request.count);
+            return Err(Error::new(Kind::BadRequest, message));
+        }
+        let outcome = self.run_all(&request, &mut Watch::default())?;
+        let mut pictures = outcome.pictures;
+        pictures.pop().ok_or_else(|| Error::new(Kind::Internal, "no picture came out"))
+    }
+
+    /// Draws all pictures of a request and tells `watch` how far it is.
+    ///
+    /// # Errors
+    /// When the request is not valid, a network fails, or the watch's token was used.
+    pub fn run_all(&self, request: &Request, watch: &mut Watch<'_>) -> Result<Outcome> {
+        let job = request.resolve(&self.manifest)?;
+        let notes = self.tokenizers.notes(&job)?;
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut timings = Timings::default();
+        let loaded_before = networks.load_time();
+        open_graphs(&mut networks, &self.constants, watch)?;
+        timings.add(Stage::Load, networks.load_time().saturating_sub(loaded_before));
+        let mut tools = Tools {
+            networks: &mut networks,
+            encoder: Encoder { tokenizers: &self.tokenizers, constants: &self.constants },
+            constants: &self.constants,
+            timings: &mut timings,
+        };
+        let mut pictures = text_to_image::run(&mut tools, &job, watch)?;
+        for (index, picture) in (0..).zip(&mut pictures) {
+            picture.describe(&self.manifest.name, &job.picture(index))?;
+        }
+        Ok(Outcome { pictures, job, timings, runtime: self.runtime.clone(), notes })
+    }
+
+    /// Runs `work` with the networks, for tests and measurements below the level of requests.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub fn with_networks<T>(&self, work: impl FnOnce(&mut Networks) -> Result<T>) -> Result<T> {
+        work(&mut self.networks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The tokenisers.
+    pub fn tokenizers(&self) -> &Tokenizers {
+        &self.tokenizers
+    }
+
+    /// The model's constants.
+    pub fn constants(&self) -> &Constants {
+        &self.constants
+    }
+}
+
+/// The family that this program runs.
+const FAMILY: &str = "kandinsky-2.1";
+
+/// Opens what text to image needs; the image encoder is not among it where its constant is stored.
+fn open_graphs(networks: &mut Networks, constants: &Constants, watch: &mut Watch<'_>) -> Result<()> {
+    let mut needed = vec![
+        Component::TextEncoder,
+        Component::MultilingualEncoder,
+        Component::PriorPrefix,
+        Component::PriorStep,
+        Component::UnetContext,
+        Component::UnetFilm,
+        Component::UnetStep,
+        Component::MovqDecoder,
+    ];
+    if constants.zero_image.is_none() {
+        needed.push(Component::ImageEncoder);
+    }
+    let total = needed.len();
+    for (done, component) in needed.into_iter().enumerate() {
+        networks.open(component)?;
+        watch.step(Stage::Load, done + 1, total)?;
+    }
+    Ok(())
+}
+
+/// Where a model is looked for, in order: what the caller names, `KANDINSKY_MODEL`, `models/emoji`
+/// beside the executable, `models/emoji` in the working directory.
+pub fn find_model(named: Option<&Path>) -> Result<(PathBuf, &'static str)> {
+    if let Some(path) = named {
+        return Ok((path.to_owned(), "named"));
+    }
+    if let Some(path) = std::env::var_os("KANDINSKY_MODEL").filter(|v| !v.is_empty()) {
+        return Ok((path.into(), "from KANDINSKY_MODEL"));
+    }
+    let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(|p| p.join(BUNDLED)));
+    let places = [(beside, "beside the executable"), (Some(BUNDLED.into()), "in the working directory")];
+    let is_model = |path: &PathBuf| path.join(kandinsky_models::manifest::FILE_NAME).is_file();
+    let found = places.into_iter().find_map(|(path, how)| Some((path.filter(is_model)?, how)));
+    found.ok_or_else(|| {
+        let message = format!(
+            "no model was found: name one with --model or KANDINSKY_MODEL, or put {BUNDLED} beside the \
+             executable or in the working directory"
+        );
+        Error::new(Kind::NoModel, message)
+    })
+}
+
+/// The bundled model.
+const BUNDLED: &str = "models/emoji";
+

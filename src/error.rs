@@ -1,0 +1,162 @@
+//! One table of failures for every door: exit codes here, statuses and C codes later.
+
+use std::path::Path;
+
+/// The result of anything in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What kind of failure it was; each has one exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The request or the command line is not valid.
+    BadRequest,
+    /// A prompt cannot be used.
+    BadPrompt,
+    /// A picture cannot be used.
+    BadImage,
+    /// No model folder was found, or it is not one.
+    NoModel,
+    /// A model folder's bytes, graphs or contracts are wrong.
+    BadModel,
+    /// A checkpoint cannot be exported.
+    BadCheckpoint,
+    /// A runtime is missing, of a wrong version or broken.
+    NoRuntime,
+    /// A runtime failed, or a graph broke its contract while running.
+    RuntimeFault,
+    /// The operating system refused a file.
+    Io,
+    /// The output exists and may not be overwritten.
+    Exists,
+    /// Memory ran out, or a request would need more than there is.
+    OutOfMemory,
+    /// The caller cancelled.
+    Cancelled,
+    /// A defect of this program.
+    Internal,
+}
+
+impl Kind {
+    /// Every kind, in the order of the table of exit codes.
+    pub const ALL: [Self; 13] = [
+        Self::BadRequest,
+        Self::BadPrompt,
+        Self::BadImage,
+        Self::NoModel,
+        Self::BadModel,
+        Self::BadCheckpoint,
+        Self::NoRuntime,
+        Self::RuntimeFault,
+        Self::Io,
+        Self::Exists,
+        Self::OutOfMemory,
+        Self::Cancelled,
+        Self::Internal,
+    ];
+
+    /// The stable name, as `--json` prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::BadPrompt => "bad_prompt",
+            Self::BadImage => "bad_image",
+            Self::NoModel => "no_model",
+            Self::BadModel => "bad_model",
+            Self::BadCheckpoint => "bad_checkpoint",
+            Self::NoRuntime => "no_runtime",
+            Self::RuntimeFault => "runtime_fault",
+            Self::Io => "io",
+            Self::Exists => "exists",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Cancelled => "cancelled",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The exit code of the command line.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::BadRequest => 2,
+            Self::BadPrompt => 3,
+            Self::BadImage => 4,
+            Self::NoModel => 5,
+            Self::BadModel => 6,
+            Self::BadCheckpoint => 7,
+            Self::NoRuntime => 8,
+            Self::RuntimeFault => 9,
+            Self::Io => 10,
+            Self::Exists => 11,
+            Self::OutOfMemory => 12,
+            Self::Cancelled => 130,
+            Self::Internal => 70,
+        }
+    }
+
+    /// What it means, for the table of exit codes.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::BadRequest => "the command line or the request is not valid",
+            Self::BadPrompt => "the prompt cannot be used",
+            Self::BadImage => "a picture cannot be used",
+            Self::NoModel => "no model folder was found",
+            Self::BadModel => "the model folder is damaged or of another kind",
+            Self::BadCheckpoint => "the checkpoint cannot be exported",
+            Self::NoRuntime => "the runtime is missing, of a wrong version or broken",
+            Self::RuntimeFault => "the runtime failed while running a graph",
+            Self::Io => "a file could not be read or written",
+            Self::Exists => "the output exists; say --force to replace it",
+            Self::OutOfMemory => "not enough memory",
+            Self::Cancelled => "cancelled (Ctrl-C)",
+            Self::Internal => "a defect of this program",
+        }
+    }
+}
+
+/// A failure: its kind and one lower-case sentence that names the value and the limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+}
+
+impl Error {
+    /// A failure of `kind`, told in `message`.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// A failure of the operating system on `path`; `verb` is a participle such as "read".
+    pub fn io(path: &Path, verb: &str, source: &std::io::Error) -> Self {
+        let kind = match source.kind() {
+            std::io::ErrorKind::OutOfMemory => Kind::OutOfMemory,
+            _ => Kind::Io,
+        };
+        Self::new(kind, format!("{} cannot be {verb}: {source}", path.display()))
+    }
+
+    /// Its kind.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<kandinsky_models::Error> for Error {
+    fn from(error: kandinsky_models::Error) -> Self {
+        use kandinsky_models::Error as E;
+        let kind = match error {
+            E::NotAModel(_) => Kind::NoModel,
+            E::Io { .. } => Kind::Io,
+            _ => Kind::BadModel,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

@@ -1,0 +1,166 @@
+//! Noise to latents: the denoising loop (diffusers `KandinskyPipeline` and `KandinskyInpaintPipeline`).
+//!
+//! The loop itself is the sampler's; guidance, the mask channels, progress and cancelling live in the
+//! denoiser that it calls, so that every sampler has them without knowing.
+
+use crate::component::Networks;
+use crate::component::text::MultilingualText;
+use crate::component::unet::{self, Context, Which};
+use crate::error::{Error, Kind, Result};
+use crate::guidance::Guidance;
+use crate::progress::{Stage, Watch};
+use crate::sampler::{Denoiser, Noise, Sampler, Step};
+use crate::tensor::{Tensor, concat, repeat, slice, tensor};
+use ndarray::{Axis, IxDyn};
+
+/// Numbers of FiLM that are kept at once; the table of all steps of a long run would not fit.
+const FILM_NUMBERS: usize = 16 << 20;
+
+/// What conditions the UNet, a row each; the unconditional half first where guidance is on.
+pub struct Condition {
+    /// Texts.
+    pub text: MultilingualText,
+    /// Image embeddings f32\[B,D\].
+    pub image: Tensor,
+}
+
+/// What an inpainting UNet sees of the picture: f32\[B,4,h,w\] masked latents and f32\[B,1,h,w\] mask, where
+/// 1 is known.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Latents of the known part, 0 elsewhere.
+    pub latents: Tensor,
+    /// 1 where the picture is known.
+    pub mask: Tensor,
+}
+
+impl Known {
+    /// Nothing is known: an inpainting UNet then draws freely.
+    pub fn nothing(rows: usize, height: usize, width: usize, channels: usize) -> Self {
+        Self {
+            latents: Tensor::zeros(IxDyn(&[rows, channels, height, width])),
+            mask: Tensor::zeros(IxDyn(&[rows, 1, height, width])),
+        }
+    }
+}
+
+/// How latents are sampled.
+pub struct DenoiseRun<'a> {
+    /// The sampler.
+    pub sampler: &'a dyn Sampler,
+    /// Guidance.
+    pub guidance: Guidance,
+    /// Where noise comes from.
+    pub noise: &'a mut dyn Noise,
+    /// The latents to start from f32\[B,4,h,w\].
+    pub start: Tensor,
+    /// Which UNet runs.
+    pub unet: Which,
+    /// What is known of the picture, for a UNet of 9 channels.
+    pub known: Option<Known>,
+}
+
+/// Latents f32\[B,4,h,w\] for a condition.
+///
+/// # Errors
+/// When a network fails or the caller cancels.
+pub fn sample(
+    networks: &mut Networks,
+    condition: Condition,
+    run: DenoiseRun<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<Tensor> {
+    let context = unet::context(networks, run.unet, &condition.text, condition.image)?;
+    let learned_variance = run.sampler.uses_variance();
+    let known = match run.known {
+        Some(known) if run.guidance.is_on() => {
+            Some(concat(&[repeat(&known.latents, 2)?, repeat(&known.mask, 2)?], 1)?)
+        }
+        Some(known) => Some(concat(&[known.latents, known.mask], 1)?),
+        None => None,
+    };
+    let films = Films { unet: run.unet, timesteps: run.sampler.timesteps().to_vec(), first: 0, table: None };
+    let guidance = run.guidance;
+    let mut denoiser = UnetDenoiser { networks, context, films, known, guidance, learned_variance, watch };
+    run.sampler.sample(&mut denoiser, run.start, run.noise)
+}
+
+struct UnetDenoiser<'a, 'w> {
+    networks: &'a mut Networks,
+    context: Context,
+    films: Films,
+    known: Option<Tensor>,
+    guidance: Guidance,
+    learned_variance: bool,
+    watch: &'a mut Watch<'w>,
+}
+
+impl Denoiser for UnetDenoiser<'_, '_> {
+    fn predict(&mut self, x: &Tensor, step: &Step) -> Result<Tensor> {
+        self.watch.check()?;
+        let channels = x.shape().get(1).copied().unwrap_or(0);
+        let x = if self.guidance.is_on() { repeat(x, 2)? } else { x.clone() }; // (2B, 4, h, w)
+        let sample = match &self.known {
+            Some(known) => concat(&[x, known.clone()], 1)?, // (2B, 9, h, w)
+            None => x,
+        };
+        let film = self.films.at(self.networks, &self.context, step.timestep)?; // (2B, C)
+        let out = unet::step(self.networks, self.films.unet, sample, film, &self.context)?; // (2B, 8, h, w)
+        let guided = self.guidance.combine_with_variance(out, channels)?; // (B, 8, h, w)
+        if self.learned_variance { Ok(guided) } else { slice(&guided, 1, 0, channels) }
+    }
+
+    fn done(&mut self, step: &Step, _x: &Tensor, _x0: &Tensor) -> Result<()> {
+        self.watch.step(Stage::Denoise, step.index + 1, step.total)
+    }
+}
+
+/// Scale and shift of every residual block, computed for many steps at once.
+struct Films {
+    unet: Which,
+    timesteps: Vec<f32>,
+    first: usize,
+    table: Option<Tensor>,
+}
+
+impl Films {
+    /// The rows f32\[B,C\] of timestep `t`.
+    fn at(&mut self, networks: &mut Networks, context: &Context, t: f32) -> Result<Tensor> {
+        if let Some(film) = self.known(t) {
+            return Ok(film);
+        }
+        // A sampler may ask for a time that is not on its list; it then gets a table of that one.
+        let place = self.timesteps.iter().position(|known| known.to_bits() == t.to_bits());
+        let (first, times) = match place {
+            Some(first) => {
+                let chunk = self.timesteps.iter().skip(first).take(self.chunk(context));
+                (first, chunk.copied().collect())
+            }
+            None => {
+                self.timesteps.push(t);
+                (self.timesteps.len() - 1, vec![t])
+            }
+        };
+        self.table = Some(unet::film(networks, self.unet, tensor(&[times.len()], times)?, &context.aug)?);
+        self.first = first;
+        self.known(t).ok_or_else(|| Error::new(Kind::Internal, format!("no FiLM was computed for time {t}")))
+    }
+
+    fn known(&self, t: f32) -> Option<Tensor> {
+        let table = self.table.as_ref()?;
+        let rows = table.shape().first().copied()?;
+        let times = self.timesteps.iter().skip(self.first).take(rows);
+        let row = times.into_iter().position(|known| known.to_bits() == t.to_bits())?;
+        Some(table.index_axis(Axis(0), row).as_standard_layout().into_owned())
+    }
+
+    /// Steps a table, so that it stays within [`FILM_NUMBERS`].
+    fn chunk(&self, context: &Context) -> usize {
+        let rows = context.aug.shape().first().copied().unwrap_or(1).max(1);
+        let width = match &self.table {
+            Some(table) => table.shape().last().copied().unwrap_or(1).max(1),
+            None => context.aug.shape().last().copied().unwrap_or(1).max(1) * 48,
+        };
+        (FILM_NUMBERS / (rows * width)).clamp(1, self.timesteps.len().max(1))
+    }
+}

@@ -1,0 +1,64 @@
+//! Prompts to what the prior and the UNet read. The empty prompt is a constant of the model.
+
+use crate::component::text::{self, ClipText, MultilingualText};
+use crate::component::{Networks, prior::Prefix};
+use crate::constants::Constants;
+use crate::error::{Error, Kind, Result};
+use crate::text::Tokenizers;
+use std::collections::BTreeMap;
+
+/// Encodes prompts, each distinct prompt once.
+pub struct Encoder<'a> {
+    /// The two tokenisers.
+    pub tokenizers: &'a Tokenizers,
+    /// The model's constants.
+    pub constants: &'a Constants,
+}
+
+impl Encoder<'_> {
+    /// The prior's prefix for prompts, a row each.
+    ///
+    /// # Errors
+    /// When a prompt cannot be used or a network fails.
+    pub fn prior_text(&self, networks: &mut Networks, prompts: &[&str]) -> Result<Prefix> {
+        let mut known: BTreeMap<&str, Prefix> = BTreeMap::new();
+        for prompt in prompts {
+            if !known.contains_key(prompt) {
+                let text = self.clip(networks, prompt)?;
+                known.insert(prompt, crate::component::prior::prefix(networks, &text)?);
+            }
+        }
+        let mut rows = prompts.iter().filter_map(|prompt| known.get(prompt));
+        let first = rows.next().ok_or_else(|| Error::new(Kind::Internal, "no prompt was given"))?;
+        rows.try_fold(first.clone(), |joined, row| joined.joined(row))
+    }
+
+    /// What the UNet reads of prompts, a row each.
+    ///
+    /// # Errors
+    /// When a prompt cannot be used or a network fails.
+    pub fn unet_text(&self, networks: &mut Networks, prompts: &[&str]) -> Result<MultilingualText> {
+        let mut known: BTreeMap<&str, MultilingualText> = BTreeMap::new();
+        for prompt in prompts {
+            if !known.contains_key(prompt) {
+                known.insert(prompt, self.multilingual(networks, prompt)?);
+            }
+        }
+        let parts: Vec<_> = prompts.iter().filter_map(|prompt| known.get(prompt).cloned()).collect();
+        MultilingualText::concat(&parts)
+    }
+
+    fn clip(&self, networks: &mut Networks, prompt: &str) -> Result<ClipText> {
+        match &self.constants.empty_clip {
+            Some(empty) if prompt.is_empty() => Ok(empty.clone()),
+            _ => text::clip(networks, &[self.tokenizers.clip(prompt)?]),
+        }
+    }
+
+    fn multilingual(&self, networks: &mut Networks, prompt: &str) -> Result<MultilingualText> {
+        match &self.constants.empty_multilingual {
+            Some(empty) if prompt.is_empty() => Ok(empty.clone()),
+            _ => text::multilingual(networks, &[self.tokenizers.multilingual(prompt)?]),
+        }
+    }
+}

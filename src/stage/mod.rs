@@ -1,0 +1,10 @@
+//! One way through: prompt → embeddings → image embedding → latents → pixels.
+//!
+//! Every stage is a function from one type to the next, so none can be skipped or fed the wrong
+//! thing. A mode (`crate::mode`) is a way to come by the image embedding and the starting latents.
+
+pub mod decode;
+pub mod denoise;
+pub mod encode;
+pub mod noise;
+pub mod prior;

@@ -1,0 +1,61 @@
+//! Whose noise a row gets: every picture has a generator of its own, so that it is the same alone and
+//! in a batch, and the same as diffusers' with a list of generators handed to both pipelines.
+
+use crate::error::{Error, Kind, Result};
+use crate::rng::TorchCpu;
+use crate::sampler::Noise;
+use crate::tensor::{Tensor, concat, rows};
+
+/// A generator a picture.
+pub struct PictureNoise {
+    generators: Vec<TorchCpu>,
+}
+
+impl PictureNoise {
+    /// Generators seeded `seed`, `seed + 1`, …
+    pub fn new(seed: u64, pictures: usize) -> Self {
+        let seeds = (0..).map(|i| seed.wrapping_add(i)).take(pictures);
+        Self { generators: seeds.map(TorchCpu::new).collect() }
+    }
+
+    /// How many pictures there are.
+    pub fn pictures(&self) -> usize {
+        self.generators.len()
+    }
+
+    /// The generators of pictures `start..end`, for a part of the batch; the others stay here.
+    pub fn part(&mut self, start: usize, end: usize) -> Part<'_> {
+        Part { generators: self.generators.get_mut(start..end).unwrap_or_default() }
+    }
+}
+
+/// The generators of some of the pictures.
+pub struct Part<'a> {
+    generators: &'a mut [TorchCpu],
+}
+
+impl Noise for Part<'_> {
+    /// Normals of `shape`, whose rows are one or several blocks of a row a picture: picture i draws row
+    /// i of every block in one go, as it would alone.
+    fn draw(&mut self, shape: &[usize]) -> Result<Tensor> {
+        let pictures = self.generators.len();
+        let (Some(total), Some(rest)) = (shape.first().copied(), shape.get(1..)) else {
+            return Err(Error::new(Kind::Internal, "noise needs a shape with rows"));
+        };
+        if pictures == 0 || total % pictures != 0 {
+            let message = format!("{total} rows of noise cannot be shared by {pictures} pictures");
+            return Err(Error::new(Kind::Internal, message));
+        }
+        let blocks = total / pictures;
+        let own: Vec<usize> = std::iter::once(blocks).chain(rest.iter().copied()).collect();
+        let drawn: Result<Vec<_>> = self.generators.iter_mut().map(|g| g.normal(&own)).collect();
+        let drawn = drawn?;
+        let mut ordered = Vec::with_capacity(total);
+        for block in 0..blocks {
+            for picture in &drawn {
+                ordered.push(rows(picture, block, block + 1)?);
+            }
+        }
+        concat(&ordered, 0)
+    }
+}

@@ -1,0 +1,82 @@
+//! Text to image embedding: the diffusion prior (paper, section 3; diffusers `KandinskyPriorPipeline`).
+
+use crate::component::Networks;
+use crate::component::prior::{self, Prefix};
+use crate::constants::Constants;
+use crate::error::Result;
+use crate::guidance::Guidance;
+use crate::progress::{Stage, Watch};
+use crate::sampler::{Denoiser, Noise, Sampler, Step};
+use crate::tensor::{Tensor, repeat, tensor};
+
+/// What conditions the prior: a row a picture and, where a negative prompt wants its own embedding, a
+/// row for that as well.
+pub struct PriorText {
+    /// The prompts' prefix.
+    pub prompts: Prefix,
+    /// The unconditional half's prefix, row by row.
+    pub unconditional: Prefix,
+}
+
+/// Image embeddings f32\[B,D\] for `text`, from noise.
+///
+/// `start` replaces the first draw where it is given.
+///
+/// # Errors
+/// When a network fails or the caller cancels.
+pub fn sample(
+    networks: &mut Networks,
+    text: &PriorText,
+    constants: &Constants,
+    run: PriorRun<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<Tensor> {
+    let rows = text.prompts.mask.shape().first().copied().unwrap_or(0);
+    let width = networks.folder().manifest().latent.embed;
+    let x = match run.start {
+        Some(start) => start,
+        None => run.noise.draw(&[rows, width])?,
+    };
+    // The unconditional half first, as diffusers orders it.
+    let prefix = match run.guidance.is_on() {
+        true => text.unconditional.joined(&text.prompts)?,
+        false => text.prompts.clone(),
+    };
+    let mut denoiser = PriorDenoiser { networks, prefix, guidance: run.guidance, watch };
+    let normalised = run.sampler.sample(&mut denoiser, x, run.noise)?;
+    Ok(normalised * &constants.clip_std + &constants.clip_mean)
+}
+
+/// How the prior is sampled.
+pub struct PriorRun<'a> {
+    /// The sampler.
+    pub sampler: &'a dyn Sampler,
+    /// Guidance.
+    pub guidance: Guidance,
+    /// Where noise comes from.
+    pub noise: &'a mut dyn Noise,
+    /// The first x, instead of a draw.
+    pub start: Option<Tensor>,
+}
+
+struct PriorDenoiser<'a, 'w> {
+    networks: &'a mut Networks,
+    prefix: Prefix,
+    guidance: Guidance,
+    watch: &'a mut Watch<'w>,
+}
+
+impl Denoiser for PriorDenoiser<'_, '_> {
+    fn predict(&mut self, x: &Tensor, step: &Step) -> Result<Tensor> {
+        self.watch.check()?;
+        let x = if self.guidance.is_on() { repeat(x, 2)? } else { x.clone() };
+        let rows = x.shape().first().copied().unwrap_or(0);
+        let t = tensor(&[rows], vec![step.timestep; rows])?;
+        let x0 = prior::step(self.networks, x, t, &self.prefix)?;
+        self.guidance.combine(x0)
+    }
+
+    fn done(&mut self, step: &Step, _x: &Tensor, _x0: &Tensor) -> Result<()> {
+        self.watch.step(Stage::Prior, step.index + 1, step.total)
+    }
+}
