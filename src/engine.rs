@@ -4,12 +4,13 @@ use crate::component::Networks;
 use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
 use crate::image::Picture;
-use crate::mode::text_to_image::{self, Tools};
+use crate::mode::text_to_image::{self, Drawn, Tools};
 use crate::progress::{Stage, Watch};
 use crate::request::{Job, Request};
 use crate::runtime::{self, RuntimeOptions};
 use crate::stage::encode::Encoder;
 use crate::store::Verified;
+use crate::tensor::Tensor;
 use crate::text::Tokenizers;
 use crate::timing::Timings;
 use kandinsky_models::{Component, Folder, Manifest};
@@ -31,6 +32,10 @@ pub struct Engine {
 pub struct Outcome {
     /// The pictures, in order.
     pub pictures: Vec<Picture>,
+    /// Their latents f32\[B,4,h,w\], as MoVQ decoded them.
+    pub latents: Tensor,
+    /// Their image embeddings f32\[B,D\].
+    pub image_embeds: Tensor,
     /// The request with every number settled.
     pub job: Job,
     /// How long each stage took; opening graphs is the stage `load`.
@@ -130,11 +135,12 @@ impl Engine {
             constants: &self.constants,
             timings: &mut timings,
         };
-        let mut pictures = text_to_image::run(&mut tools, &job, watch)?;
+        let Drawn { mut pictures, latents, image_embeds } = text_to_image::run(&mut tools, &job, watch)?;
         for (index, picture) in (0..).zip(&mut pictures) {
             picture.describe(&self.manifest.name, &job.picture(index))?;
         }
-        Ok(Outcome { pictures, job, timings, runtime: self.runtime.clone(), notes })
+        let runtime = self.runtime.clone();
+        Ok(Outcome { pictures, latents, image_embeds, job, timings, runtime, notes })
     }
 
     /// Runs `work` with the networks, for tests and measurements below the level of requests.

@@ -1,4 +1,62 @@
-//! Kandinsky 2.1 outside Python.
+//! Kandinsky 2.1 outside Python: pictures from English and Russian text.
+//!
+//! A model folder holds ONNX graphs, tokenisers and a manifest; an [`Engine`] opens one on a runtime
+//! (ONNX Runtime where its library is found, tract elsewhere) and turns a [`Request`] into a
+//! [`Picture`](image::Picture):
+//!
+//! ```
+//! use kandinsky::{Engine, Request};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("apple.png");
+//! let engine = Engine::open("models/emoji")?; // picks a runtime; engine.runtime() says which
+//! let request = Request::text_to_image("красное яблоко").seed(7);
+//! # let request = request.steps(4).prior_steps(2);
+//! let picture = engine.run(request)?;
+//! picture.save(&path)?; // the PNG carries the request
+//! # assert_eq!(picture.size().to_string(), "128x128");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The way through
+//!
+//! [`request`] settles every number; [`mode`] says where the image embedding and the first latents come
+//! from; [`stage`] goes from prompt to embeddings to latents to pixels; [`stage::denoise`] holds the
+//! denoising loop, which the [`sampler`] drives; [`component`] calls the graphs by name; [`runtime`]
+//! runs them. From `main` to the loop: `bin/kandinsky.rs` → [`cli`] → [`engine`] →
+//! [`mode::text_to_image`] → [`stage::denoise`].
+//!
+//! # Numbers
+//!
+//! Profile `diffusers`: the same prompt, seed and settings give diffusers' picture. Picture i of a
+//! request has a generator of its own, torch's CPU generator seeded with seed + i, which draws the
+//! prior's noise and then the decoder's.
+
+pub mod cli;
+pub mod component;
+pub mod constants;
+pub mod doctor;
+pub mod engine;
 pub mod error;
+pub mod guidance;
+pub mod image;
+pub mod limits;
+pub mod math;
+pub mod mode;
+pub mod predict;
+pub mod prepare;
 pub mod progress;
+pub mod request;
+pub mod rng;
+pub mod runtime;
+pub mod sampler;
+pub mod schedule;
+pub mod stage;
+pub mod store;
 pub mod tensor;
+pub mod text;
+pub mod timing;
+
+pub use engine::{Engine, Outcome};
+pub use error::{Error, Kind, Result};
+pub use request::{Request, Size};

@@ -9,8 +9,8 @@ use crate::error::{Error, Kind, Result};
 use crate::mode::text_to_image::zero_image_embed;
 use crate::runtime::{self, RuntimeOptions};
 use crate::tensor::{Tensor, slice};
-use crate::text::Tokenizers;
-use kandinsky_models::Folder;
+use crate::text::Tokens;
+use kandinsky_models::{Folder, manifest};
 use std::path::Path;
 
 /// Computes the embedding of a zero picture and the states of the empty prompt, and adds them to the
@@ -20,16 +20,16 @@ use std::path::Path;
 /// When a graph does not run or the folder cannot be written.
 pub fn constants(model: &Path) -> Result<()> {
     let folder = Folder::open(model)?;
-    let tokenizers = Tokenizers::open(&folder)?;
+    let settings = folder.manifest().text.clone();
     let options = RuntimeOptions { runtime: "tract".to_owned(), threads: Some(1), ..Default::default() };
     let mut networks = Networks::new(folder, runtime::select(&options)?.runtime);
     let zero_image = zero_image_embed(&mut networks)?;
     networks.close();
-    let empty = tokenizers.clip("")?;
+    let empty = empty_prompt(&settings.clip);
     let real = empty.ids.len();
     let clip = text::clip(&mut networks, &[empty])?;
     networks.close();
-    let multilingual = text::multilingual(&mut networks, &[tokenizers.multilingual("")?])?;
+    let multilingual = text::multilingual(&mut networks, &[empty_prompt(&settings.multilingual)])?;
     let tensors = [
         (name::ZERO_IMAGE, zero_image),
         (name::EMPTY_CLIP_HIDDEN, slice(&clip.hidden, 1, 0, real)?),
@@ -39,6 +39,11 @@ pub fn constants(model: &Path) -> Result<()> {
     ];
     let tensors: Vec<_> = tensors.into_iter().map(|(name, tensor)| plain(name, tensor)).collect();
     kandinsky_export::add_constants(model, &tensors).map_err(Error::from)
+}
+
+/// The empty prompt is its two ends.
+fn empty_prompt(settings: &manifest::Tokenizer) -> Tokens {
+    Tokens { ids: vec![settings.bos, settings.eos], truncated: None }
 }
 
 fn plain(name: &str, tensor: Tensor) -> (String, Vec<usize>, Vec<f32>) {

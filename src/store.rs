@@ -10,6 +10,12 @@ pub struct Verified {
     cache: Option<PathBuf>,
 }
 
+/// Where the cache keeps what it knows of the file at `path` in its present state.
+pub fn note(room: &str, path: &Path) -> Option<PathBuf> {
+    let meta = path.metadata().ok()?;
+    Some(cache_folder()?.join(room).join(identity(path, &meta)))
+}
+
 impl Verified {
     /// With the user's cache folder, where there is one.
     pub fn new() -> Self {
@@ -59,11 +65,15 @@ pub fn cache_folder() -> Option<PathBuf> {
     var("KANDINSKY_CACHE").or_else(|| user().map(|folder| folder.join("kandinsky")))
 }
 
-fn remember(note: &Path, sha256: &str) -> std::io::Result<()> {
+/// Writes a note whole or not at all.
+///
+/// # Errors
+/// When the cache folder cannot be written.
+pub fn remember(note: &Path, text: &str) -> std::io::Result<()> {
     let folder = note.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
     std::fs::create_dir_all(folder)?;
     let file = tempfile::NamedTempFile::new_in(folder)?;
-    std::fs::write(file.path(), sha256)?;
+    std::fs::write(file.path(), text)?;
     file.persist(note).map_err(|e| e.error)?;
     Ok(())
 }

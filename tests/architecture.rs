@@ -44,15 +44,22 @@ const ROOMS: &[(&str, &[&str])] = &[
         "engine",
         &[
             "component", "constants", "error", "image", "mode", "progress", "request", "runtime", "stage",
-            "store", "text", "timing",
+            "store", "tensor", "text", "timing",
         ],
     ),
-    ("cli", &["doctor", "engine", "error", "image", "limits", "prepare", "progress", "request", "runtime"]),
+    (
+        "cli",
+        &[
+            "component", "doctor", "engine", "error", "image", "limits", "prepare", "progress", "request", "runtime",
+            "tensor",
+        ],
+    ),
 ];
 
 /// Other crates that only some rooms may name.
 const OUTSIDE: &[(&str, &[&str])] = &[
     ("ort", &["runtime"]),
+    ("tract_linalg", &["runtime"]),
     ("tract_onnx", &["runtime"]),
     ("libloading", &["runtime"]),
     ("tokenizers", &["text"]),

@@ -86,6 +86,15 @@ pub enum Error {
     /// The output exists.
     #[error("{0} exists and is not empty")]
     Exists(PathBuf),
+    /// The output exists and is not what would be replaced.
+    #[error("{0} exists and is not a model folder, so it is not replaced")]
+    NotReplaced(PathBuf),
+    /// What the caller adds to the finished folder failed.
+    #[error("{0}")]
+    Finish(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The model folder cannot be read back.
+    #[error(transparent)]
+    Folder(#[from] kandinsky_models::Error),
     /// The caller stopped the export.
     #[error("the export was cancelled")]
     Cancelled,

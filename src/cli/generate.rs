@@ -4,7 +4,7 @@ use super::bars::Bars;
 use super::{Report, RuntimeArgs, cancel_on_interrupt, to_json};
 use crate::engine::{Engine, Outcome, find_model};
 use crate::error::{Error, Kind, Result};
-use crate::image::Overwrite;
+use crate::image;
 use crate::progress::Watch;
 use crate::request::{Request, Size};
 use serde::Serialize;
@@ -86,8 +86,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     let request = args.request();
     crate::limits::COUNT.check(request.count)?;
     let files = output_files(&args.output, request.count);
-    let overwrite = if args.force { Overwrite::Yes } else { Overwrite::No };
-    files.iter().try_for_each(|file| crate::image::check_output(file, overwrite))?;
+    files.iter().try_for_each(|file| image::check_target(file, args.force))?;
     let (model, how) = find_model(args.model.as_deref())?;
     let engine = Engine::open_with(&model, &args.runtime.options()?)?;
     eprintln!("model    {} ({}, {how})", engine.manifest().name, model.display());
@@ -100,7 +99,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     bars.clear();
     let outcome = outcome?;
     for (picture, file) in outcome.pictures.iter().zip(&files) {
-        picture.save(file, overwrite)?;
+        if args.force { picture.replace(file) } else { picture.save(file) }?;
     }
     Ok(Box::new(Drawn::new(&engine, &model, outcome, files)))
 }

@@ -9,6 +9,7 @@ mod doctor;
 mod export;
 mod generate;
 mod inspect;
+mod run_graphs;
 mod verify;
 
 use crate::error::{Error, Kind, Result};
@@ -39,6 +40,7 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Doctor(doctor::Args),
+    RunGraphs(run_graphs::Args),
     Completions(completions::Args),
 }
 
@@ -122,6 +124,7 @@ fn run(command: &Command) -> Result<Box<dyn Report>> {
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::RunGraphs(args) => run_graphs::run(args),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
     }
 }

@@ -89,11 +89,7 @@ impl Networks {
         inputs: &[(&str, Value)],
         outputs: [&str; N],
     ) -> Result<[Value; N]> {
-        self.open(component)?;
-        let Some(graph) = self.open.get_mut(&component) else {
-            return Err(Error::new(Kind::Internal, format!("{component} is not open")));
-        };
-        let mut found: BTreeMap<String, Value> = graph.run(inputs)?.into_iter().collect();
+        let mut found = self.call_all(component, inputs)?;
         let mut missing = None;
         let values = outputs.map(|name| {
             let value = found.remove(name);
@@ -106,6 +102,22 @@ impl Networks {
             None => Ok(values),
             Some(name) => Err(Error::new(Kind::BadModel, format!("{component} has no output {name}"))),
         }
+    }
+
+    /// Runs a graph and gives all its outputs by name.
+    ///
+    /// # Errors
+    /// As [`Networks::call`].
+    pub fn call_all(
+        &mut self,
+        component: Component,
+        inputs: &[(&str, Value)],
+    ) -> Result<BTreeMap<String, Value>> {
+        self.open(component)?;
+        let Some(graph) = self.open.get_mut(&component) else {
+            return Err(Error::new(Kind::Internal, format!("{component} is not open")));
+        };
+        Ok(graph.run(inputs)?.into_iter().collect())
     }
 
     /// As [`Networks::call`], where every output named holds floats.

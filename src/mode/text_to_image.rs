@@ -37,11 +37,21 @@ pub struct Tools<'a> {
     pub timings: &'a mut Timings,
 }
 
+/// What was drawn, a row a picture.
+pub struct Drawn {
+    /// The pictures.
+    pub pictures: Vec<Picture>,
+    /// Their latents f32\[B,4,h,w\].
+    pub latents: Tensor,
+    /// Their image embeddings f32\[B,D\].
+    pub image_embeds: Tensor,
+}
+
 /// Draws all pictures of a job, in batches that fit.
 ///
 /// # Errors
 /// When a prompt cannot be used, a network fails or the caller cancels.
-pub fn run(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Vec<Picture>> {
+pub fn run(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Drawn> {
     let sides = Sides::new(tools.networks, job)?;
     let mut noise = PictureNoise::new(job.seed, job.count);
     let texts = encode(tools, job, watch)?;
@@ -53,15 +63,18 @@ pub fn run(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Ve
     for part in &parts {
         embeds.push(image_embeds(tools, job, &texts, (part, &mut noise), watch)?);
     }
+    let image_embeds: Vec<Tensor> = embeds.iter().map(|part| part.positive.clone()).collect();
     let mut pictures = Vec::with_capacity(job.count);
+    let mut all_latents = Vec::with_capacity(parts.len());
     for (part, embeds) in parts.iter().zip(embeds) {
         let latents = latents(tools, job, (&texts, embeds), (part, &mut noise), (&sides, watch))?;
         let place = Place { done: part.start, total: job.count };
         let start = std::time::Instant::now();
         pictures.extend(decode::pictures(tools.networks, &latents, sides.output, watch, place)?);
         tools.timings.add(Stage::Decode, start.elapsed());
+        all_latents.push(latents);
     }
-    Ok(pictures)
+    Ok(Drawn { pictures, latents: concat(&all_latents, 0)?, image_embeds: concat(&image_embeds, 0)? })
 }
 
 /// Sides of latents and of what comes out.

@@ -1,1 +1,147 @@
-//! arch
+//! The networks of Kandinsky 2.1: one file each, drawn from the checkpoint's own config.
+
+mod image_encoder;
+mod movq;
+mod multilingual_encoder;
+mod prior;
+mod text_encoder;
+mod unet;
+
+use crate::graph::{Graph, Scope};
+use crate::weights::Weights;
+use crate::{Error, Result, config};
+use kandinsky_models::Component;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A folder of a checkpoint that holds a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// `text_encoder` of a prior: CLIP.
+    TextEncoder,
+    /// `image_encoder` of a prior: CLIP.
+    ImageEncoder,
+    /// `text_encoder` of a decoder: XLM-R with a projection.
+    MultilingualEncoder,
+    /// `prior` of a prior.
+    Prior,
+    /// `unet` of a decoder that draws.
+    Unet,
+    /// `unet` of a decoder that inpaints.
+    InpaintUnet,
+    /// `movq` of a decoder.
+    Movq,
+}
+
+/// A drawn graph and what it is in a model folder.
+#[derive(Debug, Clone)]
+pub struct Drawing {
+    /// What it is.
+    pub component: Component,
+    /// Its nodes and weights.
+    pub graph: Graph,
+}
+
+/// Draws every graph of a network, checking every tensor against `weights`.
+///
+/// # Errors
+/// When the config (read from `config_path`, which is named in messages) lacks a field or asks for
+/// something that is not drawn, or a tensor is missing or has another shape.
+pub fn draw(kind: Kind, config: &Value, config_path: &Path, weights: &dyn Weights) -> Result<Vec<Drawing>> {
+    draw_with(kind, config, config_path, Some(weights))
+}
+
+/// Every tensor that a network has in a checkpoint, with its shape, sorted by name.
+///
+/// # Errors
+/// When the config cannot be drawn, as in [`draw`].
+pub fn tensors(kind: Kind, config: &Value, config_path: &Path) -> Result<Vec<(String, Vec<usize>)>> {
+    let drawings = draw_with(kind, config, config_path, None)?;
+    let all = drawings.iter().flat_map(|drawing| drawing.graph.tensors().clone());
+    Ok(all.collect::<BTreeMap<_, _>>().into_iter().collect())
+}
+
+/// The prior or a UNet as one graph that computes everything at every step. No model folder has it: it
+/// is what the split graphs are compared with.
+///
+/// # Errors
+/// As [`draw`], and for a network that is never split.
+pub fn unsplit(kind: Kind, config: &Value, config_path: &Path, weights: &dyn Weights) -> Result<Graph> {
+    match kind {
+        Kind::Prior => {
+            let c = config::Prior::read(config, config_path)?;
+            Graph::draw("prior", Some(weights), |w| prior::unsplit(w, &c))
+        }
+        Kind::Unet | Kind::InpaintUnet => {
+            let c = config::Unet::read(config, config_path)?;
+            Graph::draw("unet", Some(weights), |w| unet::unsplit(w, &c))
+        }
+        other => Err(Error::Unknown {
+            what: "the network to draw in one piece".to_owned(),
+            found: format!("{other:?}"),
+            known: "the prior or a UNet".to_owned(),
+        }),
+    }
+}
+
+fn draw_with(kind: Kind, config: &Value, path: &Path, weights: Option<&dyn Weights>) -> Result<Vec<Drawing>> {
+    match kind {
+        Kind::TextEncoder => {
+            let c = config::TextEncoder::read(config, path)?;
+            Ok(vec![one(Component::TextEncoder, weights, &|w| text_encoder::draw(w, &c))?])
+        }
+        Kind::ImageEncoder => {
+            let c = config::ImageEncoder::read(config, path)?;
+            Ok(vec![one(Component::ImageEncoder, weights, &|w| image_encoder::draw(w, &c))?])
+        }
+        Kind::MultilingualEncoder => {
+            let c = config::MultilingualEncoder::read(config, path)?;
+            Ok(vec![one(Component::MultilingualEncoder, weights, &|w| multilingual_encoder::draw(w, &c))?])
+        }
+        Kind::Prior => {
+            let c = config::Prior::read(config, path)?;
+            Ok(vec![
+                one(Component::PriorPrefix, weights, &|w| prior::prefix(w, &c))?,
+                one(Component::PriorStep, weights, &|w| prior::step(w, &c))?,
+            ])
+        }
+        Kind::Unet => {
+            unets([Component::UnetContext, Component::UnetFilm, Component::UnetStep], config, path, weights)
+        }
+        Kind::InpaintUnet => {
+            let parts = [Component::InpaintContext, Component::InpaintFilm, Component::InpaintStep];
+            unets(parts, config, path, weights)
+        }
+        Kind::Movq => {
+            let c = config::Movq::read(config, path)?;
+            Ok(vec![
+                one(Component::MovqEncoder, weights, &|w| movq::encoder(w, &c))?,
+                one(Component::MovqQuantize, weights, &|w| movq::quantize(w, &c))?,
+                one(Component::MovqDecoder, weights, &|w| movq::decoder(w, &c))?,
+            ])
+        }
+    }
+}
+
+fn unets(
+    [context, film, step]: [Component; 3],
+    config: &Value,
+    path: &Path,
+    weights: Option<&dyn Weights>,
+) -> Result<Vec<Drawing>> {
+    let c = config::Unet::read(config, path)?;
+    Ok(vec![
+        one(context, weights, &|w| unet::context(w, &c))?,
+        one(film, weights, &|w| unet::film(w, &c))?,
+        one(step, weights, &|w| unet::step(w, &c))?,
+    ])
+}
+
+fn one(
+    component: Component,
+    weights: Option<&dyn Weights>,
+    pen: &dyn Fn(&Scope<'_>) -> Result<()>,
+) -> Result<Drawing> {
+    Ok(Drawing { component, graph: Graph::draw(component.name(), weights, pen)? })
+}

@@ -1,0 +1,41 @@
+//! Time as a vector.
+
+use crate::Result;
+use crate::block::{linear, silu};
+use crate::graph::{Scope, Value};
+use crate::number::{float, narrow};
+
+/// The longest wavelength over 2π.
+const MAX_PERIOD: f64 = 10_000.0;
+
+/// Cosines, then sines, of times (T) at `channels`/2 wavelengths, through two layers: (T, out).
+pub fn time_embed(w: &Scope<'_>, t: &Value, channels: usize, out: usize) -> Result<Value> {
+    let half = channels / 2;
+    let frequencies = w.floats("frequencies", &[half], frequencies(half))?;
+    let angles = w.mul(&w.unsqueeze(t, &[1])?, &frequencies)?; // (T, channels/2)
+    let waves = w.concat(&[&w.cos(&angles), &w.sin(&angles)], 1)?; // (T, channels)
+    let h = linear(&w.at("linear_1"), &waves, out)?; // (T, out)
+    linear(&w.at("linear_2"), &silu(w, &h)?, out) // (T, out)
+}
+
+/// MAX_PERIOD^(-i/half), rounded to f32 where the reference rounds. The exponential is taken in f64, so
+/// that its f32 is the same on every machine.
+fn frequencies(half: usize) -> Vec<f32> {
+    let slope = narrow(-MAX_PERIOD.ln());
+    let exponent = |i: usize| slope * narrow(float(i)) / narrow(float(half));
+    (0..half).map(|i| narrow(f64::from(exponent(i)).exp())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::frequencies;
+
+    #[test]
+    fn frequencies_fall_from_one_towards_the_longest_wavelength() {
+        let f = frequencies(4);
+        assert_eq!(f.first(), Some(&1.0));
+        for (found, expected) in f.iter().zip([1.0, 0.1, 0.01, 0.001]) {
+            assert!((found / expected - 1.0_f32).abs() < 1e-6, "{f:?}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Installs what the tests need (ONNX Runtime, from the Python wheel) and runs every check.
+#
+# Needs: a Rust toolchain, Python 3 with pip. Takes about a quarter of an hour on two cores.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+ORT_VERSION=1.31.1
+wheels=target/onnxruntime
+if [ -z "${ORT_DYLIB_PATH:-}" ]; then
+    library=$(echo "$wheels"/onnxruntime/capi/libonnxruntime.so.*)
+    if [ ! -f "$library" ]; then
+        mkdir -p "$wheels"
+        python3 -m pip download --quiet --no-deps --only-binary=:all: --dest "$wheels" "onnxruntime==$ORT_VERSION"
+        python3 -m zipfile -e "$wheels"/onnxruntime-*.whl "$wheels"
+        library=$(echo "$wheels"/onnxruntime/capi/libonnxruntime.so.*)
+    fi
+    export ORT_DYLIB_PATH="$PWD/$library"
+fi
+echo "onnx runtime: $ORT_DYLIB_PATH"
+
+cargo fmt --all --check
+cargo clippy --release --locked --workspace --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
+cargo test --release --locked --workspace

@@ -1,0 +1,110 @@
+//! Classifier-free guidance: one formula, one file.
+//!
+//! Rows of a guided batch stand as the reference's: the unconditional half first, the text's half second.
+
+use crate::error::{Error, Kind, Result};
+use crate::math::narrow;
+use crate::tensor::{Tensor, concat, repeat, rows, slice};
+
+/// How strongly the text pulls.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guidance(f64);
+
+impl Guidance {
+    /// Guidance of a scale; 1 and less turns it off.
+    pub const fn new(scale: f64) -> Self {
+        Self(scale)
+    }
+
+    /// The scale.
+    pub const fn scale(self) -> f64 {
+        self.0
+    }
+
+    /// Whether the batch is doubled.
+    pub fn is_on(self) -> bool {
+        self.0 > 1.0
+    }
+
+    /// The batch \[B,…\] as a network takes it: doubled \[2B,…\] when guidance is on.
+    ///
+    /// # Errors
+    /// When the tensor has no batch axis.
+    pub fn spread(self, x: &Tensor) -> Result<Tensor> {
+        if self.is_on() { repeat(x, 2) } else { Ok(x.clone()) }
+    }
+
+    /// The network's answer \[2B,…\] combined to \[B,…\]: `uncond + scale * (text - uncond)`. An answer
+    /// passes as it is when guidance is off.
+    ///
+    /// # Errors
+    /// When the rows are not two halves.
+    pub fn combine(self, out: Tensor) -> Result<Tensor> {
+        if !self.is_on() {
+            return Ok(out);
+        }
+        let (mut guided, text) = halves(&out)?;
+        let scale = narrow(self.0);
+        guided.zip_mut_with(&text, |uncond, text| *uncond += scale * (text - *uncond));
+        Ok(guided)
+    }
+
+    /// As [`Guidance::combine`] for an answer \[2B,C,…\] whose first `guided` channels are the prediction:
+    /// the others are its variance, which is the text half's own and never guided.
+    ///
+    /// # Errors
+    /// When the rows are not two halves.
+    pub fn combine_with_variance(self, out: Tensor, guided: usize) -> Result<Tensor> {
+        let channels = out.shape().get(1).copied().unwrap_or(0);
+        if !self.is_on() || channels <= guided {
+            return self.combine(out);
+        }
+        let (_, text) = halves(&out)?;
+        let variance = slice(&text, 1, guided, channels)?;
+        let prediction = self.combine(slice(&out, 1, 0, guided)?)?;
+        concat(&[prediction, variance], 1)
+    }
+}
+
+/// The unconditional half and the text's half of a batch.
+fn halves(out: &Tensor) -> Result<(Tensor, Tensor)> {
+    let total = out.shape().first().copied().unwrap_or(0);
+    if total == 0 || total % 2 != 0 {
+        return Err(Error::new(Kind::Internal, format!("a guided batch has {total} rows, which are not two halves")));
+    }
+    Ok((rows(out, 0, total / 2)?, rows(out, total / 2, total)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::tensor;
+
+    #[test]
+    fn the_unconditional_half_comes_first() {
+        let out = tensor(&[2, 2], vec![1.0, 2.0, 2.0, 6.0]).unwrap();
+        let guided = Guidance::new(4.0).combine(out).unwrap();
+        assert_eq!(guided, tensor(&[1, 2], vec![5.0, 18.0]).unwrap());
+    }
+
+    #[test]
+    fn variance_is_the_texts_own() {
+        let out = tensor(&[2, 2, 1], vec![1.0, 10.0, 3.0, 30.0]).unwrap();
+        let guided = Guidance::new(2.0).combine_with_variance(out, 1).unwrap();
+        assert_eq!(guided, tensor(&[1, 2, 1], vec![5.0, 30.0]).unwrap());
+    }
+
+    #[test]
+    fn a_scale_of_one_changes_nothing() {
+        let out = tensor(&[3, 1], vec![1.0, 2.0, 3.0]).unwrap();
+        let off = Guidance::new(1.0);
+        assert!(!off.is_on());
+        assert_eq!(off.combine(off.spread(&out).unwrap()).unwrap(), out);
+    }
+
+    #[test]
+    fn an_odd_batch_is_refused() {
+        let out = tensor(&[3, 1], vec![0.0; 3]).unwrap();
+        assert!(Guidance::new(4.0).combine(out).unwrap_err().to_string().contains("3 rows"));
+    }
+}

@@ -1,0 +1,188 @@
+//! Every ceiling in the system, one table, each with its reason.
+
+use crate::error::{Error, Kind, Result};
+
+/// A number that a caller may choose, and how far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit<T> {
+    /// The option's name, the same at every door.
+    pub name: &'static str,
+    /// The least that is allowed.
+    pub min: T,
+    /// The most that is allowed.
+    pub max: T,
+    /// Why not less and not more.
+    pub reason: &'static str,
+}
+
+impl<T: PartialOrd + std::fmt::Display> Limit<T> {
+    /// Passes a value within the limit; what compares with nothing, such as NaN, is outside.
+    ///
+    /// # Errors
+    /// [`Kind::BadRequest`] that names the option, the value and the limit.
+    pub fn check(&self, value: T) -> Result<()> {
+        if self.min <= value && value <= self.max {
+            return Ok(());
+        }
+        let Self { name, min, max, .. } = self;
+        Err(Error::new(Kind::BadRequest, format!("{name} is {value}; the limit is {min} to {max}")))
+    }
+}
+
+/// Decoder steps.
+pub const STEPS: Limit<usize> = Limit {
+    name: "steps",
+    min: 1,
+    max: 1000,
+    reason: "the schedule has 1,000 timesteps, so more steps would repeat some",
+};
+
+/// Prior steps.
+pub const PRIOR_STEPS: Limit<usize> = Limit {
+    name: "prior_steps",
+    min: 2,
+    max: 1000,
+    reason: "the reference divides by steps - 1, and the schedule has 1,000 timesteps",
+};
+
+/// Pictures of a request.
+pub const COUNT: Limit<usize> = Limit {
+    name: "count",
+    min: 1,
+    max: 10,
+    reason: "all pictures of a request are held in memory until the last is drawn",
+};
+
+/// Decoder guidance.
+pub const GUIDANCE: Limit<f64> = Limit {
+    name: "guidance",
+    min: 0.0,
+    max: 30.0,
+    reason: "guidance extrapolates; far beyond the usual 4 pictures saturate, and below 0 they flee the prompt",
+};
+
+/// Prior guidance.
+pub const PRIOR_GUIDANCE: Limit<f64> = Limit { name: "prior_guidance", ..GUIDANCE };
+
+/// Threads of a runtime.
+pub const THREADS: Limit<usize> = Limit {
+    name: "threads",
+    min: 1,
+    max: 1024,
+    reason: "more than the largest machines have; a typing error shall not start a million threads",
+};
+
+/// Width of an output picture in pixels.
+pub const WIDTH: Limit<usize> = Limit {
+    name: "width",
+    min: 64,
+    max: 2048,
+    reason: "the full model's latents halve three times from 1/8 of a picture, so 64 px are its smallest \
+             unit; a longer side than 2,048 px is far from what it was trained on",
+};
+
+/// Height of an output picture in pixels.
+pub const HEIGHT: Limit<usize> = Limit { name: "height", ..WIDTH };
+
+/// Pixels of an output picture: 1.05 megapixels, 1024x1024 and a little. The memory of decomposed attention
+/// grows with the square of them.
+pub const OUTPUT_PIXELS: usize = 1_050_000;
+
+/// Bytes of a prompt: the encoders read 77 tokens, which 4,096 bytes hold in every script, and tokenising time
+/// is bounded before it starts.
+pub const PROMPT_BYTES: usize = 4096;
+
+/// Side of an input picture in pixels: headers that claim more are refused before anything is allocated.
+pub const PICTURE_SIDE: u32 = 8192;
+
+/// Pixels of an input picture: 4096x4096; its 8-bit RGB is then 48 MiB.
+pub const PICTURE_PIXELS: u64 = 4096 * 4096;
+
+/// Bytes that a decoder of pictures may allocate: 16-bit RGBA of the largest picture, and as much again.
+pub const PICTURE_DECODER_BYTES: u64 = 256 << 20;
+
+/// Bytes of an input picture's file: more than any 16.8-megapixel picture needs.
+pub const PICTURE_FILE_BYTES: u64 = 128 << 20;
+
+/// Bytes of the text chunks that are read back from a PNG: several prompts and their JSON, escaped.
+pub const PICTURE_TEXT_BYTES: usize = 1 << 20;
+
+/// Bytes of a tokeniser's file: the largest vocabulary (250,002 pieces) takes 17 MB.
+pub const TOKENIZER_BYTES: u64 = 64 << 20;
+
+/// Every whole-number option with its limit, for help, docs and boundary tests.
+pub const COUNTS: [Limit<usize>; 6] = [STEPS, PRIOR_STEPS, COUNT, THREADS, WIDTH, HEIGHT];
+
+/// Every real-number option with its limit, for help, docs and boundary tests.
+pub const REALS: [Limit<f64>; 2] = [GUIDANCE, PRIOR_GUIDANCE];
+
+/// Passes the size of an output picture.
+///
+/// # Errors
+/// [`Kind::BadRequest`] for a side outside [`WIDTH`] or [`HEIGHT`], or for more than [`OUTPUT_PIXELS`]; that one
+/// also says how much memory attention would take.
+pub fn check_size(width: usize, height: usize) -> Result<()> {
+    WIDTH.check(width)?;
+    HEIGHT.check(height)?;
+    let pixels = width.saturating_mul(height);
+    if pixels <= OUTPUT_PIXELS {
+        return Ok(());
+    }
+    let gib = attention_bytes(pixels) >> 30;
+    let message = format!(
+        "size {width}x{height} has {pixels} pixels; the limit is {OUTPUT_PIXELS}, because attention alone would take \
+         about {gib} GiB in the full model"
+    );
+    Err(Error::new(Kind::BadRequest, message))
+}
+
+/// Memory of the full model's widest attention in bytes: 2 guided rows of 12 heads, f32 scores and their softmax,
+/// between all points of a grid of a sixteenth of the sides.
+const fn attention_bytes(pixels: usize) -> usize {
+    let points = pixels / (16 * 16);
+    2 * 12 * 2 * 4 * points.saturating_mul(points)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_passes_and_one_beyond_does_not() {
+        for limit in COUNTS {
+            limit.check(limit.min).unwrap();
+            limit.check(limit.max).unwrap();
+            for beyond in [limit.min - 1, limit.max + 1, usize::MAX] {
+                let error = limit.check(beyond).unwrap_err();
+                assert_eq!(error.kind(), Kind::BadRequest);
+                assert_eq!(
+                    error.to_string(),
+                    format!("{} is {beyond}; the limit is {} to {}", limit.name, limit.min, limit.max)
+                );
+            }
+        }
+        for limit in REALS {
+            limit.check(limit.min).unwrap();
+            limit.check(-0.0).unwrap();
+            limit.check(limit.max).unwrap();
+            for beyond in [-1e-9, 30.000_001, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                assert_eq!(limit.check(beyond).unwrap_err().kind(), Kind::BadRequest);
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_bound_by_side_and_by_area() {
+        for (width, height) in [(64, 64), (1024, 1024), (2048, 512), (63 + 1, 2048), (100, 333)] {
+            check_size(width, height).unwrap();
+        }
+        for (width, height) in [(63, 64), (64, 63), (2049, 64), (64, 2049), (0, 0), (1025, 1025), (2048, 513)]
+        {
+            assert_eq!(check_size(width, height).unwrap_err().kind(), Kind::BadRequest);
+        }
+        let message = check_size(2048, 2048).unwrap_err().to_string();
+        assert!(message.contains("2048x2048") && message.contains("1050000"), "{message}");
+        assert!(message.contains("48 GiB"), "{message}");
+    }
+}

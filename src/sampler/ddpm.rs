@@ -1,0 +1,153 @@
+//! DDPM (Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", formula 7) with the variance
+//! that the network learned (Nichol and Dhariwal, formula 15; diffusers `DDPMScheduler`).
+
+use super::{Denoiser, Noise, Sampler, Step, check_steps};
+use crate::error::Result;
+use crate::predict::{Bound, Prediction, split_variance};
+use crate::schedule::{Schedule, SchedulerConfig, Spacing, as_floats};
+use crate::tensor::Tensor;
+use ndarray::Zip;
+
+/// The least variance whose logarithm is taken.
+const LEAST_VARIANCE: f32 = 1e-20;
+
+/// What the step's noise is scaled by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Variance {
+    /// The posterior's.
+    FixedSmall,
+    /// The step's beta.
+    FixedLarge,
+    /// Between the two, each element's place in `[-1, 1]` told by the network.
+    LearnedRange,
+}
+
+impl Variance {
+    /// The scheduler's `variance_type`.
+    pub(super) fn of(config: &SchedulerConfig, known: &[&str]) -> Result<Self> {
+        let place = config.choice("variance_type", known)?;
+        Ok(match known.get(place).copied() {
+            Some("fixed_large" | "fixed_large_log") => Self::FixedLarge,
+            Some("learned_range") => Self::LearnedRange,
+            _ => Self::FixedSmall,
+        })
+    }
+}
+
+/// The numbers of a step from timestep `t` to `next`; a negative `next` is the clean picture.
+pub(super) struct Posterior {
+    keep: f32,
+    add: f32,
+    of_x0: f32,
+    of_x: f32,
+    beta: f32,
+    small: f32,
+}
+
+impl Posterior {
+    /// Roundings are the reference's: beta is a small difference of numbers near 1.
+    pub(super) fn new(schedule: &Schedule, t: i32, next: i32) -> Self {
+        let (now, then) = (schedule.alpha(t, 1.0), schedule.alpha(next, 1.0));
+        let alpha = now / then;
+        let beta = 1.0 - alpha;
+        Self {
+            keep: now.sqrt(),
+            add: (1.0 - now).sqrt(),
+            of_x0: then.sqrt() * beta / (1.0 - now),
+            of_x: alpha.sqrt() * (1.0 - then) / (1.0 - now),
+            beta,
+            small: (1.0 - then) / (1.0 - now) * beta,
+        }
+    }
+
+    /// The clean picture that the network's prediction means at x.
+    pub(super) fn clean(&self, prediction: Prediction, out: &Tensor, x: &Tensor) -> Tensor {
+        prediction.clean(out, x, self.keep, self.add)
+    }
+
+    /// The posterior's mean.
+    pub(super) fn mean(&self, x0: &Tensor, x: &Tensor) -> Tensor {
+        Zip::from(x0).and(x).map_collect(|x0, x| self.of_x0 * x0 + self.of_x * x)
+    }
+
+    /// Adds `noise` to `x`, scaled by the variance; `learned` is the network's.
+    pub(super) fn add_noise(&self, x: &mut Tensor, noise: &Tensor, learned: Option<&Tensor>, kind: Variance) {
+        let small = self.small.max(LEAST_VARIANCE);
+        let Some(learned) = learned else {
+            let variance = if kind == Variance::FixedLarge { self.beta } else { small };
+            x.scaled_add(variance.sqrt(), noise);
+            return;
+        };
+        let (low, high) = (ln(small), ln(self.beta.max(LEAST_VARIANCE)));
+        Zip::from(x).and(noise).and(learned).for_each(|x, noise, place| {
+            let share = (place + 1.0) / 2.0;
+            *x += exp(0.5 * (share * high + (1.0 - share) * low)) * noise;
+        });
+    }
+}
+
+fn ln(x: f32) -> f32 {
+    crate::math::narrow(crate::math::ln(f64::from(x)))
+}
+
+fn exp(x: f32) -> f32 {
+    crate::math::narrow(crate::math::exp(f64::from(x)))
+}
+
+struct Ddpm {
+    schedule: Schedule,
+    prediction: Prediction,
+    bound: Bound,
+    variance: Variance,
+    times: Vec<i32>,
+    timesteps: Vec<f32>,
+}
+
+/// DDPM of `steps` steps.
+pub fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sampler>> {
+    let schedule = config.schedule("linear", (0.0001, 0.02))?;
+    check_steps(steps, 1, schedule.len())?;
+    let last = i32::try_from(schedule.len()).unwrap_or(i32::MAX) - 1;
+    let times = config.spacing(Spacing::Leading)?.timesteps(schedule.len(), steps, config.steps_offset()?);
+    let times: Vec<i32> = times.into_iter().map(|t| t.min(last)).collect();
+    Ok(Box::new(Ddpm {
+        prediction: Prediction::of(config)?,
+        bound: Bound::of(config, true)?,
+        variance: Variance::of(config, &["fixed_small", "fixed_small_log", "fixed_large", "learned_range"])?,
+        timesteps: as_floats(&times),
+        times,
+        schedule,
+    }))
+}
+
+impl Sampler for Ddpm {
+    fn timesteps(&self) -> &[f32] {
+        &self.timesteps
+    }
+
+    fn uses_variance(&self) -> bool {
+        self.variance == Variance::LearnedRange
+    }
+
+    fn sample(&self, denoiser: &mut dyn Denoiser, mut x: Tensor, noise: &mut dyn Noise) -> Result<Tensor> {
+        let total = self.times.len();
+        let nexts = self.times.iter().skip(1).chain(&[-1]);
+        for (index, ((t, next), timestep)) in self.times.iter().zip(nexts).zip(&self.timesteps).enumerate() {
+            let step = Step { index, total, timestep: *timestep };
+            let posterior = Posterior::new(&self.schedule, *t, *next);
+            let mut out = denoiser.predict(&x, &step)?;
+            let mut learned = None;
+            if self.uses_variance() {
+                let (prediction, variance) = split_variance(&out, x.shape().get(1).copied().unwrap_or(0))?;
+                (out, learned) = (prediction, Some(variance));
+            }
+            let x0 = self.bound.apply(posterior.clean(self.prediction, &out, &x));
+            x = posterior.mean(&x0, &x);
+            if *t > 0 {
+                posterior.add_noise(&mut x, &noise.draw(x0.shape())?, learned.as_ref(), self.variance);
+            }
+            denoiser.done(&step, &x, &x0)?;
+        }
+        Ok(x)
+    }
+}

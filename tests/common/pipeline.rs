@@ -1,0 +1,188 @@
+//! Golden pipelines: the prior's and the decoder's whole loops against diffusers'.
+
+use super::golden::{Case, close, close_abs};
+use kandinsky::component::unet::Which;
+use kandinsky::guidance::Guidance;
+use kandinsky::progress::Watch;
+use kandinsky::rng::TorchCpu;
+use kandinsky::sampler::{self, Noise, Role, Shared};
+use kandinsky::stage::denoise::{self, Condition, DenoiseRun};
+use kandinsky::stage::encode::Encoder;
+use kandinsky::stage::prior::{self, PriorRun, PriorText};
+use kandinsky::tensor::{Tensor, concat, repeat, rows};
+use kandinsky::{Engine, Request};
+use serde_json::Value;
+
+/// Latents after a whole loop (absolute), components and decoded pictures (of the maximum).
+const LATENTS: f32 = 5e-4;
+const COMPONENT: f32 = 1e-4;
+
+type Check = Result<usize, String>;
+
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(one) => vec![one.clone()],
+        Value::Array(many) => many.iter().map(|v| v.as_str().unwrap_or("").to_owned()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn number(params: &Value, key: &str) -> f64 {
+    params[key].as_f64().unwrap_or_else(|| panic!("the case has no {key}"))
+}
+
+fn count(params: &Value, key: &str, default: usize) -> usize {
+    params[key].as_u64().map_or(default, |n| usize::try_from(n).unwrap())
+}
+
+/// Every element `times` over, in place.
+fn interleave<T: Clone>(items: &[T], times: usize) -> Vec<T> {
+    items.iter().flat_map(|item| std::iter::repeat_n(item.clone(), times)).collect()
+}
+
+fn interleave_rows(tensor: &Tensor, times: usize) -> Tensor {
+    let parts: Vec<Tensor> = (0..tensor.shape()[0]).map(|i| rows(tensor, i, i + 1).unwrap()).collect();
+    concat(&interleave(&parts, times), 0).unwrap()
+}
+
+fn shared(params: &Value) -> Shared {
+    Shared::new(TorchCpu::new(params["seed"].as_u64().unwrap_or(0)))
+}
+
+/// `KandinskyPriorPipeline`: one generator for the whole batch.
+pub fn prior(engine: &Engine, case: &Case) -> Check {
+    let params = &case.params;
+    let images = count(params, "num_images_per_prompt", 1);
+    let mut prompts = interleave(&texts(&params["prompt"]), images);
+    let pictures = prompts.len();
+    let negative = params["negative_prompt"].as_str();
+    if let Some(negative) = negative {
+        prompts.extend(std::iter::repeat_n(negative.to_owned(), pictures));
+    }
+    let unconditional = vec![negative.unwrap_or(""); prompts.len()];
+    let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+    let steps = count(params, "num_inference_steps", 25);
+    let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants() };
+    let schedulers = &engine.manifest().schedulers;
+    let (drawn, zero) = engine
+        .with_networks(|networks| {
+            let text = PriorText {
+                prompts: encoder.prior_text(networks, &prompts)?,
+                unconditional: encoder.prior_text(networks, &unconditional)?,
+            };
+            let sampler = sampler::build("unclip", schedulers, Role::Prior, steps)?;
+            let run = PriorRun {
+                sampler: sampler.as_ref(),
+                guidance: Guidance::new(number(params, "guidance_scale")),
+                noise: &mut shared(params),
+                start: case.find("in.latents"),
+            };
+            let drawn = prior::sample(networks, &text, engine.constants(), run, &mut Watch::default())?;
+            let zero = kandinsky::mode::text_to_image::zero_image_embed(networks)?;
+            Ok((drawn, zero))
+        })
+        .map_err(|e| e.to_string())?;
+    close_abs("out.image_embeds", &rows(&drawn, 0, pictures).unwrap(), &case.need("out.image_embeds"), LATENTS)?;
+    let negatives = match negative {
+        Some(_) => rows(&drawn, pictures, 2 * pictures).unwrap(),
+        None => repeat(&zero, pictures).unwrap(),
+    };
+    close_abs("out.negative_image_embeds", &negatives, &case.need("out.negative_image_embeds"), LATENTS)?;
+    Ok(2)
+}
+
+/// `KandinskyPipeline` from given image embeddings.
+pub fn text_to_image(engine: &Engine, case: &Case) -> Check {
+    let params = &case.params;
+    let images = count(params, "num_images_per_prompt", 1);
+    let prompts = interleave(&texts(&params["prompt"]), images);
+    let mut negatives = interleave(&texts(&params["negative_prompt"]), images);
+    if negatives.is_empty() {
+        negatives = vec![String::new(); prompts.len()];
+    }
+    let guidance = Guidance::new(number(params, "guidance_scale"));
+    let positive = interleave_rows(&case.need("in.image_embeds"), images);
+    let negative = interleave_rows(&case.need("in.negative_image_embeds"), images);
+    let (conditions, image) = if guidance.is_on() {
+        let both: Vec<&str> = negatives.iter().chain(&prompts).map(String::as_str).collect();
+        (both, concat(&[negative, positive], 0).unwrap())
+    } else {
+        (prompts.iter().map(String::as_str).collect(), positive)
+    };
+    let mut schedulers = engine.manifest().schedulers.clone();
+    let name = match params["scheduler"].as_str() {
+        Some("DDPMScheduler") => "ddpm",
+        _ => "ddim",
+    };
+    if case.id.contains("nothresh") {
+        schedulers.get_mut("ddpm").unwrap()["thresholding"] = Value::Bool(false);
+    }
+    let steps = count(params, "num_inference_steps", 100);
+    let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants() };
+    let latents = engine
+        .with_networks(|networks| {
+            let text = encoder.unet_text(networks, &conditions)?;
+            let sampler = sampler::build(name, &schedulers, Role::Decoder, steps)?;
+            let mut noise = shared(params);
+            let start = match case.find("in.latents") {
+                Some(latents) => latents,
+                None => noise.draw(case.need("out.latents").shape())?,
+            };
+            let run = DenoiseRun {
+                sampler: sampler.as_ref(),
+                guidance,
+                noise: &mut noise,
+                start,
+                unet: Which::Draw,
+                known: None,
+            };
+            denoise::sample(networks, Condition { text, image }, run, &mut Watch::default())
+        })
+        .map_err(|e| e.to_string())?;
+    close_abs("out.latents", &latents, &case.need("out.latents"), LATENTS)?;
+    decoded(engine, case)?;
+    Ok(3)
+}
+
+/// A generator a picture, through prior and decoder, by the public door.
+pub fn seeds(engine: &Engine, case: &Case) -> Check {
+    let params = &case.params;
+    let seeds: Vec<u64> = params["seeds"].as_array().unwrap().iter().map(|s| s.as_u64().unwrap()).collect();
+    assert!(seeds.windows(2).all(|pair| pair[1] == pair[0] + 1), "our seeds go up by one");
+    let request = Request::text_to_image(params["prompt"].as_str().unwrap())
+        .seed(seeds[0])
+        .count(seeds.len())
+        .prior_steps(count(params, "prior_steps", 0))
+        .prior_guidance(number(params, "prior_guidance"))
+        .steps(count(params, "num_inference_steps", 0))
+        .guidance(number(params, "guidance_scale"))
+        .size(count(params, "width", 0), count(params, "height", 0))
+        .sampler(if params["scheduler"] == "DDPMScheduler" { "ddpm" } else { "ddim" });
+    let outcome = engine.run_all(&request, &mut Watch::default()).map_err(|e| e.to_string())?;
+    close_abs("out.image_embeds", &outcome.image_embeds, &case.need("out.image_embeds"), LATENTS)?;
+    close_abs("out.latents", &outcome.latents, &case.need("out.latents"), LATENTS)?;
+    decoded(engine, case)?;
+    let image = case.need("out.image"); // (B, H, W, 3) in [0, 1]
+    for (i, picture) in outcome.pictures.iter().enumerate() {
+        let expected = image.index_axis(ndarray::Axis(0), i);
+        let worst = picture.bytes().iter().zip(expected.iter()).map(|(ours, theirs)| {
+            (f32::from(*ours) - (theirs * 255.0).round_ties_even()).abs()
+        });
+        let worst = worst.fold(0.0, f32::max);
+        if worst > 1.0 {
+            return Err(format!("picture {i} differs by {worst} of 255"));
+        }
+    }
+    Ok(4)
+}
+
+/// Decodes the reference's own latents, which makes the check of MoVQ a tight one.
+fn decoded(engine: &Engine, case: &Case) -> Result<(), String> {
+    let latents = case.need("out.latents");
+    let pixels = engine
+        .with_networks(|networks| kandinsky::component::movq::decode(networks, latents))
+        .map_err(|e| e.to_string())?;
+    close("out.decoded", &pixels, &case.need("out.decoded"), COMPONENT)?;
+    let unit = pixels.mapv(|x| (x / 2.0 + 0.5).clamp(0.0, 1.0)).permuted_axes(ndarray::IxDyn(&[0, 2, 3, 1]));
+    close("out.image", &unit.as_standard_layout().into_owned(), &case.need("out.image"), COMPONENT)
+}
