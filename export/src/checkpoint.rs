@@ -106,6 +106,7 @@ impl Part {
     pub fn open(kind: Kind, repository: &'static str, folder: &Path) -> Result<Self> {
         let folder = folder.join(folder_name(kind));
         let config = Config::read(&folder.join("config.json"))?;
+        check_class(kind, &config)?;
         Ok(Self { kind, repository, folder, config })
     }
 
@@ -166,6 +167,31 @@ pub const fn folder_name(kind: Kind) -> &'static str {
         Kind::Unet | Kind::InpaintUnet => "unet",
         Kind::Movq => "movq",
     }
+}
+
+/// The class that a config names must be the one that is drawn. Diffusers always writes
+/// `_class_name`; `architectures` of transformers may be absent.
+fn check_class(kind: Kind, config: &Config) -> Result<()> {
+    let known = match kind {
+        Kind::TextEncoder => "CLIPTextModelWithProjection",
+        Kind::ImageEncoder => "CLIPVisionModelWithProjection",
+        Kind::MultilingualEncoder => "MultilingualCLIP",
+        Kind::Prior => "PriorTransformer",
+        Kind::Unet | Kind::InpaintUnet => "UNet2DConditionModel",
+        Kind::Movq => "VQModel",
+    };
+    let found = match kind {
+        Kind::TextEncoder | Kind::ImageEncoder | Kind::MultilingualEncoder => {
+            let first = config.field("architectures").and_then(|list| list.get(0)?.as_str());
+            first.unwrap_or(known)
+        }
+        Kind::Prior | Kind::Unet | Kind::InpaintUnet | Kind::Movq => config.text("_class_name")?,
+    };
+    if found == known {
+        return Ok(());
+    }
+    let what = format!("the network of {}", config.path.display());
+    Err(Error::Unknown { what, found: found.to_owned(), known: known.to_owned() })
 }
 
 impl Config {

@@ -154,3 +154,82 @@ fn port(name: &str, dtype: Dtype, shape: &str) -> Port {
 fn port_dims(port: &Port) -> Dims {
     (0..port.shape.len()).map(|axis| port.fixed(axis)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use super::*;
+
+    const F32: Dtype = Dtype::F32;
+
+    fn drawn(pen: impl FnOnce(&Scope<'_>) -> Result<()>) -> Result<Graph> {
+        Graph::draw("test", None, pen)
+    }
+
+    #[test]
+    fn sides_follow_from_the_operators() {
+        drawn(|w| {
+            let x = w.input("x", F32, "batch, 6, 2*h, 2*w")?;
+            assert_eq!(x.dims(), [None, Some(6), None, None]);
+            assert_eq!(w.reshape(&x, &[0, 3, -1])?.dims(), [None, Some(3), None]);
+            assert_eq!(w.halve(&x)?.dims(), x.dims());
+            let t = w.transpose(&x, &[0, 2, 3, 1])?;
+            assert_eq!(t.dims(), [None, None, None, Some(6)]);
+            assert_eq!(w.matmul(&t, &w.tensor("m", &[6, 5])?)?.dims(), [None, None, None, Some(5)]);
+            assert_eq!(w.reshape(&t, &[0, 0, 0, 2, -1])?.dims(), [None, None, None, Some(2), Some(3)]);
+            assert_eq!(w.concat(&[&x, &x], 1)?.dims(), [None, Some(12), None, None]);
+            let parts = w.split(&x, 1, &[1, 2, 3])?;
+            assert_eq!(
+                parts.iter().map(|p| p.dims().get(1).copied().flatten()).sum::<Option<usize>>(),
+                Some(6)
+            );
+            let gain = w.tensor_as("gain", &[6], &[6, 1, 1])?;
+            assert_eq!(w.mul(&x, &gain)?.dims(), x.dims());
+            let fixed = w.tensor("fixed", &[2, 6, 4, 4])?;
+            assert_eq!(w.enlarge(&fixed, 2)?.dims(), [2, 6, 8, 8].map(Some));
+            assert_eq!(w.reduce_sum(&fixed, 1)?.dims(), [2, 4, 4].map(Some));
+            assert_eq!(w.argmax(&fixed, true).dims(), [2, 6, 4, 1].map(Some));
+            assert_eq!(w.unsqueeze(&gain, &[0])?.dims(), [1, 6, 1, 1].map(Some));
+            assert_eq!(w.part(&fixed, 1, 3, 1)?.dims(), [2, 2, 4, 4].map(Some));
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn contradictions_are_errors_that_name_the_place() {
+        type Pen = fn(&Scope<'_>, &Value) -> Result<()>;
+        let wrong: [Pen; 9] = [
+            |w, x| w.add(x, &w.tensor("five", &[5])?).map(drop),
+            |w, x| w.matmul(x, &w.tensor("m", &[5, 5])?).map(drop),
+            |w, x| w.concat(&[x, &w.tensor("other", &[2, 3])?], 0).map(drop),
+            |w, x| w.split(x, 1, &[1, 2]).map(drop),
+            |w, x| w.transpose(x, &[0, 2]).map(drop),
+            |w, x| w.known(x, 0).map(drop),
+            |w, x| w.output("y", &w.sigmoid(x), "batch, 5"),
+            |w, x| w.output("y", x, "batch, 4"),
+            |w, _| w.input("x", F32, "batch").map(drop),
+        ];
+        for (i, pen) in wrong.into_iter().enumerate() {
+            let result = drawn(|w| {
+                let x = w.input("x", F32, "batch, 4")?;
+                pen(&w.at("some.place"), &x)
+            });
+            assert!(matches!(result, Err(Error::Drawing { .. })), "{i}: {result:?}");
+        }
+        let result = drawn(|w| w.at("a").at("b").concat(&[], 0).map(drop));
+        assert!(result.unwrap_err().to_string().contains("a.b"));
+    }
+
+    #[test]
+    fn one_tensor_has_one_shape_and_one_constant_one_value() {
+        let result = drawn(|w| w.tensor("x", &[1]).and_then(|_| w.unread("x", &[2])));
+        assert!(matches!(result, Err(Error::Drawing { .. })), "{result:?}");
+        let result =
+            drawn(|w| w.floats("c", &[1], vec![1.0]).and_then(|_| w.floats("c", &[1], vec![2.0])).map(drop));
+        assert!(matches!(result, Err(Error::Drawing { .. })), "{result:?}");
+        let graph = drawn(|w| w.ints(&[1, 2]).and_then(|_| w.ints(&[1, 2])).map(drop)).unwrap();
+        assert_eq!(graph.initializers.len(), 1);
+    }
+}
