@@ -7,8 +7,8 @@ use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 
-/// Compares the preparation of `image` with `out.pil_u8` and `out.pixel_values` of the golden file: bit for bit.
-/// (`out.torchvision_u8` is another resampler's and none of ours.)
+/// Compares the preparation of `image` with `out.pil_u8` and `out.pixel_values` of the golden file: bit for
+/// bit. (`out.torchvision_u8` is another resampler's and none of ours.)
 pub fn check_clip_preprocess(golden: &Path, image: &Path, settings: &ClipImage) {
     let bytes = std::fs::read(golden).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
