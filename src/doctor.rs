@@ -48,7 +48,12 @@ pub fn examine(options: &RuntimeOptions) -> Findings {
 }
 
 fn runtimes(options: &RuntimeOptions) -> Vec<Finding> {
-    let tract = Finding { name: "tract", works: true, found: format!("tract {}, built in", tract::VERSION), advice: None };
+    let tract = Finding {
+        name: "tract",
+        works: true,
+        found: format!("tract {}, built in", tract::VERSION),
+        advice: None,
+    };
     let found = library::find(options.library.as_deref());
     let library = match &found {
         Ok(library) => Finding {
@@ -75,9 +80,15 @@ fn runtimes(options: &RuntimeOptions) -> Vec<Finding> {
 
 /// A provider needs its own library beside ONNX Runtime's; whether a device answers shows when a graph is
 /// opened on it.
-fn provider_finding(name: &'static str, provider: ort::Provider, library: Option<&library::Library>) -> Finding {
+fn provider_finding(
+    name: &'static str,
+    provider: ort::Provider,
+    library: Option<&library::Library>,
+) -> Finding {
     let file = format!("libonnxruntime_providers_{}.so", provider.name());
-    let advice = Some(format!("install the onnxruntime-gpu wheel, whose capi folder holds {file}, and its CUDA libraries"));
+    let advice = Some(format!(
+        "install the onnxruntime-gpu wheel, whose capi folder holds {file}, and its CUDA libraries"
+    ));
     let missing = |found: String| Finding { name, works: false, found, advice: advice.clone() };
     let Some(library) = library else { return missing("needs onnx runtime, which was not found".to_owned()) };
     let path = library.path.with_file_name(&file);
@@ -92,7 +103,18 @@ fn provider_finding(name: &'static str, provider: ort::Provider, library: Option
 
 /// The features by the kernel's names.
 fn cpu_features() -> Vec<String> {
-    let wanted = ["avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16", "asimd", "bf16"];
+    let wanted = [
+        "avx2",
+        "fma",
+        "avx512f",
+        "avx512_vnni",
+        "avx512_bf16",
+        "amx_tile",
+        "amx_int8",
+        "amx_bf16",
+        "asimd",
+        "bf16",
+    ];
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let line = text.lines().find(|l| l.starts_with("flags") || l.starts_with("Features")).unwrap_or_default();
     let has = |name: &&str| line.split_whitespace().any(|word| word == *name);

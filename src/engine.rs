@@ -212,4 +212,3 @@ pub fn find_model(named: Option<&Path>) -> Result<(PathBuf, &'static str)> {
 
 /// The bundled model.
 const BUNDLED: &str = "models/emoji";
-

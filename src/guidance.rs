@@ -70,7 +70,10 @@ impl Guidance {
 fn halves(out: &Tensor) -> Result<(Tensor, Tensor)> {
     let total = out.shape().first().copied().unwrap_or(0);
     if total == 0 || total % 2 != 0 {
-        return Err(Error::new(Kind::Internal, format!("a guided batch has {total} rows, which are not two halves")));
+        return Err(Error::new(
+            Kind::Internal,
+            format!("a guided batch has {total} rows, which are not two halves"),
+        ));
     }
     Ok((rows(out, 0, total / 2)?, rows(out, total / 2, total)?))
 }

@@ -58,7 +58,7 @@ pub const GUIDANCE: Limit<f64> = Limit {
     name: "guidance",
     min: 0.0,
     max: 30.0,
-    reason: "guidance extrapolates; far beyond the usual 4 pictures saturate, and below 0 they flee the prompt",
+    reason: "guidance extrapolates; far beyond the usual 4 pictures saturate, below 0 they flee the prompt",
 };
 
 /// Prior guidance.
@@ -88,8 +88,8 @@ pub const HEIGHT: Limit<usize> = Limit { name: "height", ..WIDTH };
 /// grows with the square of them.
 pub const OUTPUT_PIXELS: usize = 1_050_000;
 
-/// Bytes of a prompt: the encoders read 77 tokens, which 4,096 bytes hold in every script, and tokenising time
-/// is bounded before it starts.
+/// Bytes of a prompt: the encoders read 77 tokens, which 4,096 bytes hold in every script, and tokenising
+/// time is bounded before it starts.
 pub const PROMPT_BYTES: usize = 4096;
 
 /// Side of an input picture in pixels: headers that claim more are refused before anything is allocated.
@@ -119,8 +119,8 @@ pub const REALS: [Limit<f64>; 2] = [GUIDANCE, PRIOR_GUIDANCE];
 /// Passes the size of an output picture.
 ///
 /// # Errors
-/// [`Kind::BadRequest`] for a side outside [`WIDTH`] or [`HEIGHT`], or for more than [`OUTPUT_PIXELS`]; that one
-/// also says how much memory attention would take.
+/// [`Kind::BadRequest`] for a side outside [`WIDTH`] or [`HEIGHT`], or for more than [`OUTPUT_PIXELS`]; that
+/// one also says how much memory attention would take.
 pub fn check_size(width: usize, height: usize) -> Result<()> {
     WIDTH.check(width)?;
     HEIGHT.check(height)?;
@@ -130,14 +130,14 @@ pub fn check_size(width: usize, height: usize) -> Result<()> {
     }
     let gib = attention_bytes(pixels) >> 30;
     let message = format!(
-        "size {width}x{height} has {pixels} pixels; the limit is {OUTPUT_PIXELS}, because attention alone would take \
-         about {gib} GiB in the full model"
+        "size {width}x{height} has {pixels} pixels; the limit is {OUTPUT_PIXELS}, because attention alone would \
+         take about {gib} GiB in the full model"
     );
     Err(Error::new(Kind::BadRequest, message))
 }
 
-/// Memory of the full model's widest attention in bytes: 2 guided rows of 12 heads, f32 scores and their softmax,
-/// between all points of a grid of a sixteenth of the sides.
+/// Memory of the full model's widest attention in bytes: 2 guided rows of 12 heads, f32 scores and their
+/// softmax, between all points of a grid of a sixteenth of the sides.
 const fn attention_bytes(pixels: usize) -> usize {
     let points = pixels / (16 * 16);
     2 * 12 * 2 * 4 * points.saturating_mul(points)

@@ -116,7 +116,8 @@ impl Bound {
 pub fn split_variance(out: &Tensor, channels: usize) -> Result<(Tensor, Tensor)> {
     let found = out.shape().get(1).copied().unwrap_or(0);
     if found != 2 * channels {
-        let message = format!("the network gave {found} channels where a learned variance needs {}", 2 * channels);
+        let message =
+            format!("the network gave {found} channels where a learned variance needs {}", 2 * channels);
         return Err(Error::new(Kind::RuntimeFault, message));
     }
     Ok((slice(out, 1, 0, channels)?, slice(out, 1, channels, found)?))
@@ -164,7 +165,11 @@ mod tests {
     fn the_three_predictions_mean_one_picture() {
         let (keep, add) = (0.8_f32, 0.6_f32);
         let x = tensor(&[1, 1], vec![keep * 2.0 + add * 0.5]).unwrap();
-        let outs = [(Prediction::Epsilon, 0.5), (Prediction::Sample, 2.0), (Prediction::Velocity, 0.8 * 0.5 - 0.6 * 2.0)];
+        let outs = [
+            (Prediction::Epsilon, 0.5),
+            (Prediction::Sample, 2.0),
+            (Prediction::Velocity, 0.8 * 0.5 - 0.6 * 2.0),
+        ];
         for (prediction, out) in outs {
             let out = tensor(&[1, 1], vec![out]).unwrap();
             assert!((prediction.clean(&out, &x, keep, add).sum() - 2.0).abs() < 1e-6, "{prediction:?}");

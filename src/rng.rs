@@ -114,7 +114,7 @@ impl TorchCpu {
     fn many_normals(&mut self, count: usize) -> Vec<f32> {
         let mut numbers: Vec<f32> = (0..count).map(|_| self.uniform()).collect();
         numbers.chunks_exact_mut(CHUNK).for_each(make_normal);
-        if count % CHUNK != 0
+        if !count.is_multiple_of(CHUNK)
             && let Some((_, last)) = numbers.split_last_chunk_mut::<CHUNK>()
         {
             last.iter_mut().for_each(|slot| *slot = self.uniform());

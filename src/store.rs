@@ -83,7 +83,12 @@ fn identity(path: &Path, meta: &Metadata) -> String {
     #[cfg(unix)]
     let state = {
         use std::os::unix::fs::MetadataExt;
-        (meta.dev(), meta.ino(), meta.size(), [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()])
+        (
+            meta.dev(),
+            meta.ino(),
+            meta.size(),
+            [meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()],
+        )
     };
     #[cfg(not(unix))]
     let state = (meta.len(), meta.modified().ok());

@@ -64,16 +64,34 @@ fn it_draws_says_what_it_did_and_replaces_nothing() {
     let report: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(report["job"]["seed"], 7);
     assert!(report["seconds"]["denoise"].as_f64().unwrap() > 0.0);
-    assert_eq!(std::fs::read(folder.path().join("apple.png")).unwrap(), first, "the same request, other bytes");
+    assert_eq!(
+        std::fs::read(folder.path().join("apple.png")).unwrap(),
+        first,
+        "the same request, other bytes"
+    );
 }
 
 #[test]
 fn several_pictures_are_numbered_and_each_is_the_one_its_seed_draws_alone() {
     let folder = tempfile::tempdir().unwrap();
     assert!(run(quick(folder.path(), &["-o", "a.png", "--count", "2"])).status.success());
-    assert!(run(quick(folder.path(), &["-o", "b.png", "--seed", "8"])).status.code() == Some(2), "seed twice");
+    assert!(
+        run(quick(folder.path(), &["-o", "b.png", "--seed", "8"])).status.code() == Some(2),
+        "seed twice"
+    );
     let mut alone = kandinsky(folder.path());
-    alone.args(["generate", "red apple", "--model", EMOJI, "--runtime", "tract", "--seed", "8", "-o", "b.png"]);
+    alone.args([
+        "generate",
+        "red apple",
+        "--model",
+        EMOJI,
+        "--runtime",
+        "tract",
+        "--seed",
+        "8",
+        "-o",
+        "b.png",
+    ]);
     alone.args(["--steps", "2", "--prior-steps", "2", "--size", "64x64"]);
     assert!(run(alone).status.success());
     let decode = |name: &str| image::open(folder.path().join(name)).unwrap().to_rgb8().into_raw();
@@ -109,7 +127,11 @@ fn numbers_out_of_range_are_refused_by_name_before_anything_is_opened() {
         let output = run(command);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        let known = if *word == "megapixel" { said.contains("1050000") || said.contains("1.05") } else { said.contains(word) };
+        let known = if *word == "megapixel" {
+            said.contains("1050000") || said.contains("1.05")
+        } else {
+            said.contains(word)
+        };
         assert!(known, "{arguments:?}: {said}");
     }
     assert!(is_empty(folder.path()));
@@ -139,7 +161,7 @@ fn an_output_that_cannot_be_written_is_told_at_once() {
 
 #[test]
 fn a_full_disk_leaves_nothing() {
-    // /dev/full refuses every write; a picture is written beside it and renamed, so a tiny tmpfs is used.
+    // /dev/full refuses every write; a picture is written beside it and renamed, so a tiny tmpfs is filled.
     let folder = tempfile::tempdir().unwrap();
     let small = folder.path().join("small");
     std::fs::create_dir(&small).unwrap();
@@ -148,11 +170,12 @@ fn a_full_disk_leaves_nothing() {
         eprintln!("no rights to mount a tmpfs: a full disk is not tested here");
         return;
     }
+    std::fs::write(small.join("mine"), [7; 4096]).unwrap();
     let output = run(quick(folder.path(), &["-o", "small/x.png"]));
     let left = std::fs::read_dir(&small).unwrap().count();
     let unmounted = Command::new("umount").arg(&small).status().unwrap().success();
     assert_eq!(output.status.code(), Some(10), "{}", text(&output.stderr));
-    assert_eq!(left, 0, "a partial file was left");
+    assert_eq!(left, 1, "a partial file was left");
     assert!(unmounted);
 }
 
@@ -241,7 +264,9 @@ fn a_flipped_bit_anywhere_fails_verification_and_is_not_run() {
         files.push(spec["graph"]["path"].as_str().unwrap().to_owned());
         files.extend(spec["data"]["path"].as_str().map(str::to_owned));
     }
-    files.extend(manifest["files"].as_object().unwrap().values().map(|f| f["path"].as_str().unwrap().to_owned()));
+    files.extend(
+        manifest["files"].as_object().unwrap().values().map(|f| f["path"].as_str().unwrap().to_owned()),
+    );
     let model = copied_model(folder.path());
     for (i, file) in files.iter().enumerate() {
         let path = model.join(file);
@@ -348,8 +373,20 @@ fn the_same_request_gives_the_same_bytes_with_any_number_of_threads() {
 fn an_interrupt_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let mut c = kandinsky(folder.path());
-    c.args(["generate", "red apple", "--model", EMOJI, "--runtime", "tract", "--steps", "1000", "-o", "x.png"]);
-    let mut child = c.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    c.args([
+        "generate",
+        "red apple",
+        "--model",
+        EMOJI,
+        "--runtime",
+        "tract",
+        "--steps",
+        "1000",
+        "-o",
+        "x.png",
+    ]);
+    let mut child =
+        c.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn().unwrap();
     std::thread::sleep(std::time::Duration::from_secs(3));
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(sent.success());

@@ -33,7 +33,7 @@ fn settings(size: usize) -> ClipImage {
 fn pattern(width: usize, height: usize) -> Picture {
     let pixel = |x: usize, y: usize| {
         let hash = (x * 73 + y * 151 + x * y * 7) % 256;
-        [hash as u8, if (x / 3 + y / 5) % 2 == 0 { 255 } else { 0 }, (x * 255 / width) as u8]
+        [hash as u8, if (x / 3 + y / 5).is_multiple_of(2) { 255 } else { 0 }, (x * 255 / width) as u8]
     };
     let pixels = (0..height).flat_map(|y| (0..width).map(move |x| pixel(x, y))).collect();
     Picture::new(Size { width, height }, pixels).unwrap()
@@ -59,11 +59,9 @@ fn job() -> Job {
 fn clip_preparation_is_the_reference_s() {
     for size in ["224x224", "225x501", "300x200", "64x64"] {
         let data = reference().join("data");
-        goldens::check_clip_preprocess(
-            &data.join(format!("clip_preprocess_{size}.safetensors")),
-            &data.join(format!("images/clip_in_{size}.png")),
-            &settings(224),
-        );
+        let golden = data.join(format!("clip_preprocess_{size}.safetensors"));
+        let image = data.join(format!("images/clip_in_{size}.png"));
+        goldens::check_clip_preprocess(&golden, &image, &settings(224));
     }
 }
 
@@ -391,6 +389,29 @@ fn damaged_pictures_are_refused() {
     }
     assert_eq!(Picture::open(folder.path().join("none.png")).unwrap_err().kind(), Kind::Io);
     assert_eq!(Picture::open(folder.path()).unwrap_err().kind(), Kind::BadImage);
+}
+
+#[test]
+fn a_jpeg_that_is_cut_off_is_refused_although_its_preview_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.jpg");
+    let jpeg = |picture: &Picture| {
+        let size = picture.size();
+        let (width, height) = (size.width as u32, size.height as u32);
+        let image = image::RgbImage::from_raw(width, height, picture.bytes().to_vec()).unwrap();
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+        bytes.into_inner()
+    };
+    let (whole, preview) = (jpeg(&pattern(64, 48)), jpeg(&pattern(8, 8)));
+    let length = u16::try_from(preview.len() + 2).unwrap().to_be_bytes();
+    let with = [&whole[..2], &[0xff, 0xef], &length, &preview, &whole[2..]].concat();
+    std::fs::write(&path, &with).unwrap();
+    assert_eq!(Picture::open(&path).unwrap().size(), pattern(64, 48).size());
+    for missing in [2, 3, 100, whole.len() / 2, whole.len() - 3] {
+        std::fs::write(&path, &with[..with.len() - missing]).unwrap();
+        assert_eq!(Picture::open(&path).unwrap_err().kind(), Kind::BadImage, "{missing} bytes are missing");
+    }
 }
 
 #[test]

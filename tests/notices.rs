@@ -1,6 +1,11 @@
 //! `THIRD_PARTY_NOTICES.md` is generated from the crates that the lock file names; this test writes it
 //! when `KANDINSKY_BLESS` is set and otherwise fails when it is not what would be written.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -36,7 +41,10 @@ fn notices_are_those_of_the_lock_file() {
         std::fs::write(&file, &expected).unwrap();
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == expected, "THIRD_PARTY_NOTICES.md is stale: run KANDINSKY_BLESS=1 cargo test --release --test notices");
+    assert!(
+        found == expected,
+        "THIRD_PARTY_NOTICES.md is stale: run KANDINSKY_BLESS=1 cargo test --release --test notices"
+    );
 }
 
 fn notices(root: &Path) -> String {
@@ -48,8 +56,12 @@ fn notices(root: &Path) -> String {
     for package in linked(root) {
         let field = |key: &str| package.get(key).and_then(|v| v.as_str()).unwrap_or("").to_owned();
         let (name, version, licence) = (field("name"), field("version"), field("license"));
-        assert!(is_allowed(&licence), "{name} {version} has the licence {licence:?}, which is not on the list");
-        let authors: Vec<_> = package["authors"].as_array().unwrap().iter().filter_map(|a| a.as_str()).collect();
+        assert!(
+            is_allowed(&licence),
+            "{name} {version} has the licence {licence:?}, which is not on the list"
+        );
+        let authors: Vec<_> =
+            package["authors"].as_array().unwrap().iter().filter_map(|a| a.as_str()).collect();
         let authors = authors.join(", ").replace('|', "/").replace('<', "(").replace('>', ")");
         writeln!(text, "| {name} | {version} | {licence} | {authors} |").unwrap();
         let folder = Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned();
@@ -93,7 +105,8 @@ fn linked(root: &Path) -> Vec<serde_json::Value> {
         let key = (p["name"].as_str().unwrap().to_owned(), p["version"].as_str().unwrap().to_owned());
         !p["source"].is_null() && names.contains(&key)
     });
-    packages.sort_by_key(|p| (p["name"].as_str().unwrap().to_owned(), p["version"].as_str().unwrap().to_owned()));
+    packages
+        .sort_by_key(|p| (p["name"].as_str().unwrap().to_owned(), p["version"].as_str().unwrap().to_owned()));
     packages
 }
 

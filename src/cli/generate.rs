@@ -94,8 +94,9 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     engine.notes().iter().for_each(|note| eprintln!("         {note}"));
     let cancel = cancel_on_interrupt()?;
     let mut bars = Bars::default();
-    let on_progress = Some(Box::new(|progress| bars.show(progress)) as _);
-    let outcome = engine.run_all(&request, &mut Watch { on_progress, cancel });
+    let mut watch = Watch { on_progress: Some(Box::new(|progress| bars.show(progress))), cancel };
+    let outcome = engine.run_all(&request, &mut watch);
+    drop(watch);
     bars.clear();
     let outcome = outcome?;
     for (picture, file) in outcome.pictures.iter().zip(&files) {

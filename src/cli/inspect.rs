@@ -41,7 +41,11 @@ impl fmt::Display for Contents {
         writeln!(f, "source     {}", m.source.description)?;
         writeln!(f, "licence    {}", m.source.licence.as_deref().unwrap_or("not stated"))?;
         let d = &m.defaults;
-        writeln!(f, "defaults   {}x{}, {} steps {}, guidance {}", d.width, d.height, d.steps, d.sampler, d.guidance)?;
+        writeln!(
+            f,
+            "defaults   {}x{}, {} steps {}, guidance {}",
+            d.width, d.height, d.steps, d.sampler, d.guidance
+        )?;
         writeln!(f, "           prior: {} steps, guidance {}", d.prior_steps, d.prior_guidance)?;
         writeln!(f, "\n{:<21} {:>13} {:>14}", "component", "parameters", "bytes")?;
         let (mut parameters, mut bytes) = (0, 0);

@@ -1,4 +1,4 @@
-//! The command line: one file a command, one line in [`Command`] each.
+//! The command line: one file a command, one line in `Command` each.
 //!
 //! A command turns its arguments into a report, and the report is printed: for people as its
 //! `Display`, with `--json` as its JSON. What a command does while it works goes to standard error.
@@ -50,8 +50,8 @@ struct RuntimeArgs {
     /// Runtime: auto takes ONNX Runtime where it is found and tract elsewhere
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = crate::runtime::NAMES)]
     runtime: String,
-    /// The ONNX Runtime library to load, instead of looking for one
-    #[arg(long, value_name = "FILE", env = "ORT_DYLIB_PATH")]
+    /// The ONNX Runtime library to load; else ORT_DYLIB_PATH, beside the executable, the loader's names
+    #[arg(long, value_name = "FILE")]
     ort_library: Option<PathBuf>,
     /// Threads; all cores when it is not given
     #[arg(long, value_name = "N")]
@@ -140,10 +140,12 @@ fn print(report: &dyn Report, json: bool) -> Result<()> {
 
 fn fail(error: &Error, json: bool) {
     let _ = if json {
-        let report = serde_json::json!({ "error": { "kind": error.kind().name(), "message": error.to_string() } });
+        let report =
+            serde_json::json!({ "error": { "kind": error.kind().name(), "message": error.to_string() } });
         writeln!(std::io::stdout(), "{report:#}")
     } else {
-        writeln!(std::io::stderr(), "kandinsky: {error}")
+        let hint = if error.kind() == Kind::Exists { "; --force replaces it" } else { "" };
+        writeln!(std::io::stderr(), "kandinsky: {error}{hint}")
     };
 }
 

@@ -34,12 +34,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     Ok(Box::new(Verdict { model: path, runtime: selection.runtime.describe(), checks }))
 }
 
-fn check_graph(
-    folder: &Folder,
-    component: Component,
-    spec: &GraphSpec,
-    runtime: &dyn Runtime,
-) -> Result<()> {
+fn check_graph(folder: &Folder, component: Component, spec: &GraphSpec, runtime: &dyn Runtime) -> Result<()> {
     let path = check_file(folder, &spec.graph)?;
     if let Some(data) = &spec.data {
         check_file(folder, data)?;

@@ -1,7 +1,8 @@
 //! Pictures as the CLIP image encoder sees them.
 //!
-//! transformers' `CLIPImageProcessor` on its Pillow backend, as the released code ran it. (The torchvision backend,
-//! which transformers 5 prefers, resizes otherwise: a level or so apart, up to 13 on narrow pictures. It is not ours.)
+//! transformers' `CLIPImageProcessor` on its Pillow backend, as the released code ran it. (The torchvision
+//! backend, which transformers 5 prefers, resizes otherwise: a level or so apart, up to 13 on narrow
+//! pictures. It is not ours.)
 
 use super::resize::{self, Filter, Source, Window};
 use super::{Picture, Rgb};

@@ -9,12 +9,12 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 impl Picture {
-    /// Reads a PNG, JPEG or WebP file. The picture is turned as its EXIF says, and laid over white where it is
-    /// transparent.
+    /// Reads a PNG, JPEG or WebP file. The picture is turned as its EXIF says, and laid over white where it
+    /// is transparent.
     ///
     /// # Errors
-    /// [`Kind::Io`] when there is no such file; [`Kind::BadImage`] when it is no whole picture of these formats, or
-    /// beyond the limits, which is found from its header.
+    /// [`Kind::Io`] when there is no such file; [`Kind::BadImage`] when it is no whole picture of these
+    /// formats, or beyond the limits, which is found from its header.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bad = |reason: String| Error::new(Kind::BadImage, format!("{}: {reason}", path.display()));
@@ -79,9 +79,17 @@ fn check_header((width, height): (u32, u32)) -> std::result::Result<(), String> 
     Ok(())
 }
 
-/// Whether the data have an end marker; the decoder would fill what is missing with grey.
+/// Whether the last scan ends; the decoder would fill what is missing with grey. (Earlier scans may be
+/// those of a preview, which lies before the picture.)
 fn jpeg_ends(bytes: &[u8]) -> bool {
-    bytes.windows(2).rev().any(|pair| pair == [0xff, 0xd9])
+    let mut pairs = bytes.windows(2).rev();
+    pairs
+        .find_map(|pair| match pair {
+            [0xff, 0xd9] => Some(true),
+            [0xff, 0xda] => Some(false),
+            _ => None,
+        })
+        .unwrap_or(false)
 }
 
 fn over_white([red, green, blue, alpha]: [u8; 4]) -> Rgb {

@@ -61,8 +61,8 @@ fn parameters(model: &str, job: &Job) -> String {
     let negative = job.negative.as_ref().map(|text| format!("\nNegative prompt: {text}")).unwrap_or_default();
     let Job { prompt, steps, sampler, guidance, seed, size, prior_steps, prior_guidance, .. } = job;
     format!(
-        "{prompt}{negative}\nSteps: {steps}, Sampler: {sampler}, CFG scale: {guidance}, Seed: {seed}, Size: {size}, \
-         Model: {model}, Prior steps: {prior_steps}, Prior CFG scale: {prior_guidance}"
+        "{prompt}{negative}\nSteps: {steps}, Sampler: {sampler}, CFG scale: {guidance}, Seed: {seed}, \
+         Size: {size}, Model: {model}, Prior steps: {prior_steps}, Prior CFG scale: {prior_guidance}"
     )
 }
 
@@ -131,8 +131,8 @@ impl Picture {
 /// Says before the work whether a picture may be written to `path`.
 ///
 /// # Errors
-/// [`Kind::BadRequest`] for a name of another format, [`Kind::Io`] for a folder that is missing or closed to us,
-/// [`Kind::Exists`] for a file that is there and may not be replaced.
+/// [`Kind::BadRequest`] for a name of another format, [`Kind::Io`] for a folder that is missing or closed
+/// to us, [`Kind::Exists`] for a file that is there and may not be replaced.
 pub fn check_target(path: &Path, replace: bool) -> Result<()> {
     let png = path.extension().is_none_or(|extension| extension.eq_ignore_ascii_case("png"));
     if !png || path.file_name().is_none() {
@@ -161,10 +161,7 @@ pub fn read_metadata(path: impl AsRef<Path>) -> Result<Option<Metadata>> {
     let bad = |e: png::DecodingError| Error::new(Kind::BadImage, format!("{}: {e}", path.display()));
     let file = File::open(path).map_err(|e| Error::io(path, "read", &e))?;
     let limits = png::Limits { bytes: limits::PICTURE_TEXT_BYTES };
-    let mut decoder = png::Decoder::new_with_limits(BufReader::new(file), limits);
-    let info = decoder.read_header_info().map_err(bad)?;
-    let _ = info;
-    let reader = decoder.read_info().map_err(bad)?;
+    let reader = png::Decoder::new_with_limits(BufReader::new(file), limits).read_info().map_err(bad)?;
     let info = reader.info();
     let plain = |keyword: &str| {
         let chunk = info.uncompressed_latin1_text.iter().find(|chunk| chunk.keyword == keyword);

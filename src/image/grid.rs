@@ -15,7 +15,8 @@ impl Picture {
         };
         let Size { width, height } = first.size();
         if let Some(odd) = pictures.iter().find(|p| p.size() != first.size()) {
-            let message = format!("a sheet of pictures of {} cannot hold one of {}", first.size(), odd.size());
+            let message =
+                format!("a sheet of pictures of {} cannot hold one of {}", first.size(), odd.size());
             return Err(Error::new(Kind::BadRequest, message));
         }
         let blank = vec![[255; 3]; width];

@@ -8,8 +8,8 @@ use ndarray::{Array2, ArrayView2, Axis, Ix4};
 /// diagonal; that is the reference's own omission (diffusers `prepare_mask`, and the original repository's).
 const NEIGHBOURS: [(isize, isize); 6] = [(-1, 0), (0, -1), (-1, -1), (1, 0), (0, 1), (1, 1)];
 
-/// Grows what is drawn anew by a point, so that the seam lies in new pixels: f32\[B,C,h,w\] to the same shape.
-/// A point that is not exactly 1 counts as to be drawn anew and keeps its own value.
+/// Grows what is drawn anew by a point, so that the seam lies in new pixels: f32\[B,C,h,w\] to the same
+/// shape. A point that is not exactly 1 counts as to be drawn anew and keeps its own value.
 ///
 /// # Errors
 /// When the mask has not four axes.

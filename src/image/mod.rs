@@ -3,6 +3,7 @@
 pub mod clip;
 mod decode;
 mod encode;
+mod grid;
 pub mod mask;
 pub mod resize;
 
@@ -37,7 +38,7 @@ impl Picture {
     }
 
     /// The upper left `size` of pixels f32\[3,H,W\] or \[1,3,H,W\] in \[-1,1\], rounded as the reference does
-    /// (diffusers' `numpy_to_pil`): to [0,1], times 255, halves to even.
+    /// (diffusers' `numpy_to_pil`): to \[0,1\], times 255, halves to even.
     ///
     /// # Errors
     /// When the tensor has another shape, is smaller than `size`, or holds something that is no number.
@@ -73,7 +74,8 @@ impl Picture {
         self.metadata.as_ref()
     }
 
-    /// Notes that the picture was drawn by `model` for `job`, whose seed is the picture's own; files carry it.
+    /// Notes that the picture was drawn by `model` for `job`, whose seed is the picture's own; files carry
+    /// it.
     ///
     /// # Errors
     /// When the job holds a number that JSON cannot.

@@ -1,9 +1,9 @@
 //! Pillow's resampling of 8-bit pictures, bit for bit.
 //!
-//! The reference prepares every picture with it, so its integer arithmetic is part of the numbers: weights are
-//! normalised in f64, rounded to 22 fractional bits, and each of the two passes rounds to bytes (Pillow 13.0.0,
-//! `Resample.c`). A pixel depends on nothing but its own weights, so a window of the result costs no more than
-//! the window.
+//! The reference prepares every picture with it, so its integer arithmetic is part of the numbers: weights
+//! are normalised in f64, rounded to 22 fractional bits, and each of the two passes rounds to bytes (Pillow
+//! 13.0.0, `Resample.c`). A pixel depends on nothing but its own weights, so a window of the result costs
+//! no more than the window.
 
 use crate::error::{Error, Kind, Result};
 use crate::request::Size;
@@ -101,17 +101,17 @@ pub fn window<const C: usize>(
     if down_first(size, target) {
         return Ok(across(&down(pixels, size.width, &rows, 0), size.width, &columns));
     }
-    // Only rows that the second pass reads go through the first. (Pillow leaves out the pass along a side that keeps
-    // its length; its weights would be exactly 1 and 0.)
+    // Only rows that the second pass reads go through the first. (Pillow leaves out the pass along a side
+    // that keeps its length; its weights would be exactly 1 and 0.)
     let first = rows.first().map_or(0, |tap| tap.start);
     let last = rows.last().map_or(0, |tap| tap.start + tap.weights.len());
     let needed = pixels.get(first * size.width..last * size.width).unwrap_or_default();
     Ok(down(&across(needed, size.width, &columns), columns.len(), &rows, first))
 }
 
-/// Which pass is the first; each rounds, so it shows. Found by trying 1,500 sizes on Pillow 13.0.0, with which the
-/// goldens were made: down first where that drops more than twice as many rows as columns are dropped. (Older
-/// versions always went across first.)
+/// Which pass is the first; each rounds, so it shows. Found by trying 1,500 sizes on Pillow 13.0.0, with
+/// which the goldens were made: down first where that drops more than twice as many rows as columns are
+/// dropped. (Older versions always went across first.)
 const fn down_first(from: Size, to: Size) -> bool {
     let rows = from.height.saturating_sub(to.height);
     let columns = from.width.saturating_sub(to.width);

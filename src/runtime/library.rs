@@ -46,7 +46,9 @@ pub fn find(named: Option<&Path>) -> Result<Library> {
         return examine(Path::new(&path), "from ORT_DYLIB_PATH");
     }
     let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
-    for (folder, how) in beside.iter().flat_map(|b| [(b.clone(), "beside the executable"), (b.join("lib"), "in lib/")]) {
+    for (folder, how) in
+        beside.iter().flat_map(|b| [(b.clone(), "beside the executable"), (b.join("lib"), "in lib/")])
+    {
         if let Some(path) = in_folder(&folder) {
             return examine(&path, how);
         }
@@ -88,8 +90,17 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
 fn loader_folders() -> Vec<PathBuf> {
     let variable = if cfg!(windows) { "PATH" } else { "LD_LIBRARY_PATH" };
     let listed = std::env::var_os(variable).unwrap_or_default();
-    let usual = ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
-    std::env::split_paths(&listed).chain(usual.map(PathBuf::from)).filter(|p| !p.as_os_str().is_empty()).collect()
+    let usual = [
+        "/usr/local/lib",
+        "/usr/lib",
+        "/usr/lib64",
+        "/usr/lib/x86_64-linux-gnu",
+        "/usr/lib/aarch64-linux-gnu",
+    ];
+    std::env::split_paths(&listed)
+        .chain(usual.map(PathBuf::from))
+        .filter(|p| !p.as_os_str().is_empty())
+        .collect()
 }
 
 /// Finds out whether `path` is a library that this program can use.
@@ -187,7 +198,8 @@ struct ApiBase {
 #[expect(unsafe_code, reason = "a foreign library is opened")]
 fn version(path: &Path) -> std::result::Result<String, String> {
     // SAFETY: opening a library runs its initialisers; ONNX Runtime's have no preconditions.
-    let library = unsafe { libloading::Library::new(path) }.map_err(|_| "is no library that opens here".to_owned())?;
+    let library =
+        unsafe { libloading::Library::new(path) }.map_err(|_| "is no library that opens here".to_owned())?;
     // SAFETY: the symbol has this type in every version of ONNX Runtime's C API.
     let base = unsafe { library.get::<unsafe extern "C" fn() -> *const ApiBase>(b"OrtGetApiBase\0") };
     let base = base.map_err(|_| "is not onnx runtime: it has no OrtGetApiBase".to_owned())?;
@@ -218,7 +230,10 @@ fn check_elf(path: &Path) -> std::result::Result<(), &'static str> {
         bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(u64::MAX, u64::from_le_bytes)
     };
     let half = |at: usize| {
-        header.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(u64::MAX, |b| u64::from(u16::from_le_bytes(b)))
+        header
+            .get(at..at + 2)
+            .and_then(|b| b.try_into().ok())
+            .map_or(u64::MAX, |b| u64::from(u16::from_le_bytes(b)))
     };
     let (segments, sections) = (word(&header, 32), word(&header, 40));
     let (segment_size, segment_count, section_size, section_count) = (half(54), half(56), half(58), half(60));

@@ -123,7 +123,8 @@ fn fits(port: &Port, value: &Value) -> std::result::Result<(), String> {
     };
     let shape = value.shape();
     let fixed = |axis: usize, side: &usize| port.fixed(axis).is_none_or(|expected| expected == *side);
-    let same = shape.len() == port.shape.len() && shape.iter().enumerate().all(|(axis, side)| fixed(axis, side));
+    let same =
+        shape.len() == port.shape.len() && shape.iter().enumerate().all(|(axis, side)| fixed(axis, side));
     if same && dtype == port.dtype {
         return Ok(());
     }

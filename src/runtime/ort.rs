@@ -80,11 +80,8 @@ impl Runtime for Ort {
                 Error::new(kind, format!("onnx runtime refuses {component} on {provider}: {reason}"))
             })
         })?;
-        let source = GraphSource {
-            component: source.component,
-            path: source.path.clone(),
-            spec: source.spec.clone(),
-        };
+        let source =
+            GraphSource { component: source.component, path: source.path.clone(), spec: source.spec.clone() };
         Ok(Box::new(OrtGraph { source, session }))
     }
 }
@@ -123,7 +120,8 @@ impl Graph for OrtGraph {
         let mut outputs = self.session.run(fed).map_err(fault)?;
         let mut values = Vec::with_capacity(self.source.spec.outputs.len());
         for port in &self.source.spec.outputs {
-            let missing = || Error::new(Kind::RuntimeFault, format!("{component} gave no output {}", port.name));
+            let missing =
+                || Error::new(Kind::RuntimeFault, format!("{component} gave no output {}", port.name));
             let value = outputs.remove(&port.name).ok_or_else(missing)?;
             values.push((port.name.clone(), taken(&value).map_err(fault)?));
         }
@@ -192,7 +190,8 @@ fn with_environment<T>(
     }
     if loaded.threads != threads {
         let old = loaded.threads;
-        let message = format!("this process runs onnx runtime with {old} threads, and {threads} were asked for");
+        let message =
+            format!("this process runs onnx runtime with {old} threads, and {threads} were asked for");
         return Err(Error::new(Kind::BadRequest, message));
     }
     work(&loaded.environment)

@@ -7,8 +7,8 @@ use ndarray::{ArrayD, IxDyn};
 use std::sync::Arc;
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::prelude::{
-    DatumType, Framework, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, TVec, TValue,
-    Tensor as TractTensor, TypedSimplePlan,
+    DatumType, Framework, InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, IntoTValue, TValue,
+    TVec, Tensor as TractTensor, TypedSimplePlan,
 };
 
 /// Plans that are kept a graph: prompts come in four lengths, pictures in few sizes.
@@ -40,11 +40,8 @@ impl Runtime for Tract {
             Error::new(Kind::BadModel, format!("tract refuses {}: {reason}", source.component))
         };
         let model = tract_onnx::onnx().model_for_path(&source.path).map_err(refused)?;
-        let source = GraphSource {
-            component: source.component,
-            path: source.path.clone(),
-            spec: source.spec.clone(),
-        };
+        let source =
+            GraphSource { component: source.component, path: source.path.clone(), spec: source.spec.clone() };
         Ok(Box::new(TractGraph { source, model, plans: Vec::new(), executor: self.executor.clone() }))
     }
 }
@@ -130,13 +127,16 @@ fn plain<T: Copy>(array: &ArrayD<T>) -> std::borrow::Cow<'_, [T]> {
 fn from_tract(value: &TractTensor) -> tract_onnx::prelude::TractResult<Value> {
     let shape = IxDyn(value.shape());
     Ok(match value.datum_type() {
-        DatumType::F32 => {
-            Value::F32(Tensor::from_shape_vec(shape, value.to_plain_array_view::<f32>()?.iter().copied().collect())?)
-        }
+        DatumType::F32 => Value::F32(Tensor::from_shape_vec(
+            shape,
+            value.to_plain_array_view::<f32>()?.iter().copied().collect(),
+        )?),
         _ => {
             let whole = value.cast_to::<i64>()?;
-            Value::I64(ArrayD::from_shape_vec(shape, whole.to_plain_array_view::<i64>()?.iter().copied().collect())?)
+            Value::I64(ArrayD::from_shape_vec(
+                shape,
+                whole.to_plain_array_view::<i64>()?.iter().copied().collect(),
+            )?)
         }
     })
 }
-

@@ -49,7 +49,19 @@ impl Posterior {
     pub(super) fn new(schedule: &Schedule, t: i32, next: i32) -> Self {
         let (now, then) = (schedule.alpha(t, 1.0), schedule.alpha(next, 1.0));
         let alpha = now / then;
-        let beta = 1.0 - alpha;
+        Self::of((now, then), alpha, 1.0 - alpha)
+    }
+
+    /// As [`Posterior::new`] in the roundings of `UnCLIPScheduler`: beta is training's own between neighbours,
+    /// and alpha the rest of it.
+    pub(super) fn unclip(schedule: &Schedule, t: i32, next: i32) -> Self {
+        let (now, then) = (schedule.alpha(t, 1.0), schedule.alpha(next, 1.0));
+        let own = usize::try_from(t).ok().filter(|_| next == t - 1).and_then(|t| schedule.betas.get(t));
+        let beta = own.copied().unwrap_or(1.0 - now / then);
+        Self::of((now, then), 1.0 - beta, beta)
+    }
+
+    fn of((now, then): (f32, f32), alpha: f32, beta: f32) -> Self {
         Self {
             keep: now.sqrt(),
             add: (1.0 - now).sqrt(),

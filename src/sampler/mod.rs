@@ -136,7 +136,8 @@ pub fn build(
         return Err(Error::new(Kind::BadRequest, message));
     };
     let Some(settings) = schedulers.get(entry.settings) else {
-        let message = format!("the model has no scheduler {:?}, which the sampler {name:?} reads", entry.settings);
+        let message =
+            format!("the model has no scheduler {:?}, which the sampler {name:?} reads", entry.settings);
         return Err(Error::new(Kind::BadModel, message));
     };
     (entry.build)(&SchedulerConfig::parse(settings)?, steps)
@@ -203,7 +204,9 @@ mod tests {
                 let called: Vec<f32> = network.steps.iter().map(|step| step.timestep).collect();
                 assert_eq!(called, sampler.timesteps(), "{}", entry.name);
                 assert!(called.iter().all(|t| (0.0..1000.0).contains(t)), "{} of {steps} steps", entry.name);
-                assert!(network.steps.iter().enumerate().all(|(i, s)| s.index == i && s.total == called.len()));
+                assert!(
+                    network.steps.iter().enumerate().all(|(i, s)| s.index == i && s.total == called.len())
+                );
             }
         }
     }
@@ -218,7 +221,9 @@ mod tests {
         assert!(kind == Kind::BadRequest && message.contains("magic") && message.contains("ddim, ddpm"));
         assert_eq!(refusal("unclip", Role::Decoder, 10).0, Kind::BadRequest);
         let (kind, message) = refusal("unclip", Role::Prior, 1);
-        assert!(kind == Kind::BadRequest && message.contains("1 sampling steps") && message.contains("2 to 1000"));
+        assert!(
+            kind == Kind::BadRequest && message.contains("1 sampling steps") && message.contains("2 to 1000")
+        );
         assert_eq!(refusal("ddim", Role::Decoder, 0).0, Kind::BadRequest);
         assert_eq!(refusal("ddpm", Role::Decoder, 1001).0, Kind::BadRequest);
         let missing = build("ddim", &BTreeMap::new(), Role::Decoder, 5).err().expect("a refusal");

@@ -45,7 +45,8 @@ impl Noise for Replay {
         match self.0.pop_front() {
             Some(drawn) if drawn.shape() == shape => Ok(drawn),
             Some(drawn) => {
-                let message = format!("noise of shape {shape:?} was asked where {:?} was drawn", drawn.shape());
+                let message =
+                    format!("noise of shape {shape:?} was asked where {:?} was drawn", drawn.shape());
                 Err(Error::new(Kind::Internal, message))
             }
             None => Err(Error::new(Kind::Internal, format!("no noise is left for shape {shape:?}"))),

@@ -41,7 +41,7 @@ impl Sampler for Unclip {
         let nexts = self.times.iter().skip(1).chain(&[-1]);
         for (index, ((t, next), timestep)) in self.times.iter().zip(nexts).zip(&self.timesteps).enumerate() {
             let step = Step { index, total, timestep: *timestep };
-            let posterior = Posterior::new(&self.schedule, *t, *next);
+            let posterior = Posterior::unclip(&self.schedule, *t, *next);
             let out = denoiser.predict(&x, &step)?;
             let x0 = self.bound.apply(posterior.clean(self.prediction, &out, &x));
             x = posterior.mean(&x0, &x);

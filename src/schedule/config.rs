@@ -53,7 +53,10 @@ impl SchedulerConfig {
         let config = Self { fields: fields.clone() };
         let class = config.word("_class_name", "")?;
         if !CLASSES.contains(&class) {
-            return Err(bad(format!("the scheduler class {class:?} is unknown; known are {}", CLASSES.join(", "))));
+            return Err(bad(format!(
+                "the scheduler class {class:?} is unknown; known are {}",
+                CLASSES.join(", ")
+            )));
         }
         for name in UNKNOWN_ARITHMETIC {
             if config.flag(name, false)? {
@@ -73,7 +76,9 @@ impl SchedulerConfig {
         }
         let timesteps = self.count("num_train_timesteps", 1000)?;
         if !(2..=MOST_TIMESTEPS).contains(&timesteps) {
-            return Err(bad(format!("num_train_timesteps is {timesteps}; the limit is 2 to {MOST_TIMESTEPS}")));
+            return Err(bad(format!(
+                "num_train_timesteps is {timesteps}; the limit is 2 to {MOST_TIMESTEPS}"
+            )));
         }
         let (start, end) = (self.number("beta_start", start)?, self.number("beta_end", end)?);
         if !(0.0 < start && start <= end && end < 1.0) {
@@ -102,7 +107,10 @@ impl SchedulerConfig {
     /// [`Kind::BadModel`] when it is not a small integer.
     pub fn steps_offset(&self) -> Result<i32> {
         let offset = self.count("steps_offset", 0)?;
-        i32::try_from(offset).ok().filter(|n| *n < 1000).ok_or_else(|| bad(format!("steps_offset is {offset}")))
+        i32::try_from(offset)
+            .ok()
+            .filter(|n| *n < 1000)
+            .ok_or_else(|| bad(format!("steps_offset is {offset}")))
     }
 
     /// A word among `known`, the first of which is the default; its place there.
@@ -161,9 +169,8 @@ impl SchedulerConfig {
     ) -> Result<T> {
         match self.find(name) {
             None => Ok(default),
-            Some(value) => {
-                parse(value).ok_or_else(|| bad(format!("the scheduler's {name} is {value}, which is not {wanted}")))
-            }
+            Some(value) => parse(value)
+                .ok_or_else(|| bad(format!("the scheduler's {name} is {value}, which is not {wanted}"))),
         }
     }
 }
@@ -172,7 +179,9 @@ fn given_betas(value: &Value) -> Result<Vec<f32>> {
     let numbers = value.as_array().map(Vec::as_slice).unwrap_or_default();
     let betas: Option<Vec<f32>> = numbers.iter().map(|beta| beta.as_f64().map(narrow)).collect();
     betas
-        .filter(|betas| (2..=MOST_TIMESTEPS).contains(&betas.len()) && betas.iter().all(|b| 0.0 < *b && *b < 1.0))
+        .filter(|betas| {
+            (2..=MOST_TIMESTEPS).contains(&betas.len()) && betas.iter().all(|b| 0.0 < *b && *b < 1.0)
+        })
         .ok_or_else(|| bad(format!("trained_betas are not 2 to {MOST_TIMESTEPS} numbers between 0 and 1")))
 }
 
@@ -208,7 +217,10 @@ mod tests {
             (json!(3), "object"),
             (json!({}), "class"),
             (json!({"_class_name": "Magic"}), "\"Magic\""),
-            (json!({"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": true}), "rescale_betas_zero_snr"),
+            (
+                json!({"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": true}),
+                "rescale_betas_zero_snr",
+            ),
             (json!({"_class_name": "DDIMScheduler", "beta_schedule": "sigmoid"}), "\"sigmoid\""),
             (json!({"_class_name": "DDIMScheduler", "beta_end": 2.0}), "beta_end 2"),
             (json!({"_class_name": "DDIMScheduler", "num_train_timesteps": 1}), "num_train_timesteps is 1"),

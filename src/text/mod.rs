@@ -1,7 +1,8 @@
 //! Prompts to tokens, for both text encoders.
 //!
-//! A prompt is text and nothing else: `</s>` or `<|endoftext|>` typed by a user are encoded as the characters they
-//! are. The reference parses them as control tokens; for every other text the ids are the reference's.
+//! A prompt is text and nothing else: `</s>` or `<|endoftext|>` typed by a user are encoded as the
+//! characters they are. The reference parses them as control tokens; for every other text the ids are the
+//! reference's.
 
 mod plain;
 
@@ -32,7 +33,8 @@ impl Tokenizers {
     /// Reads the files with the roles `clip_tokenizer` and `multilingual_tokenizer`.
     ///
     /// # Errors
-    /// When a file is missing, is not the one that the manifest names, or does not fit the manifest's settings.
+    /// When a file is missing, is not the one that the manifest names, or does not fit the manifest's
+    /// settings.
     pub fn open(folder: &Folder) -> Result<Self> {
         let settings = &folder.manifest().text;
         Ok(Self {

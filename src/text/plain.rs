@@ -28,9 +28,10 @@ struct Model {
     ignore_merges: Option<bool>,
 }
 
-/// Reads a `tokenizer.json` and takes from it every way to write a control token: the added tokens, which are
-/// looked for before anything else, and their pieces of a unigram vocabulary, which would match like any other.
-/// (A merge list never leads to them.) Truncation, padding and both ends are ours, so they go as well.
+/// Reads a `tokenizer.json` and takes from it every way to write a control token: the added tokens, which
+/// are looked for before anything else, and their pieces of a unigram vocabulary, which would match like
+/// any other. (A merge list never leads to them.) Truncation, padding and both ends are ours, so they go as
+/// well.
 pub(super) fn tokenizer(bytes: &[u8]) -> Result<Tokenizer, String> {
     let file: File = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
     let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| e.to_string())?;
