@@ -11,7 +11,7 @@ use crate::runtime::{self, RuntimeOptions};
 use crate::stage::encode::Encoder;
 use crate::store::Verified;
 use crate::tensor::Tensor;
-use crate::text::Tokenizers;
+use crate::text::{Tokenizers, Truncation};
 use crate::timing::Timings;
 use kandinsky_models::{Component, Folder, Manifest};
 use std::path::{Path, PathBuf};
@@ -42,7 +42,9 @@ pub struct Outcome {
     pub timings: Timings,
     /// The runtime that ran, with its version.
     pub runtime: String,
-    /// What the caller should know, such as a prompt that was cut.
+    /// The ends of prompts that the encoders did not see.
+    pub truncations: Vec<Truncation>,
+    /// What the caller should know, each of `truncations` among it, in sentences.
     pub notes: Vec<String>,
 }
 
@@ -123,24 +125,22 @@ impl Engine {
     /// When the request is not valid, a network fails, or the watch's token was used.
     pub fn run_all(&self, request: &Request, watch: &mut Watch<'_>) -> Result<Outcome> {
         let job = request.resolve(&self.manifest)?;
-        let notes = self.tokenizers.notes(&job)?;
+        let encoder = Encoder { tokenizers: &self.tokenizers, constants: &self.constants, weighted: false };
+        let truncations = encoder.truncations(&job.prompt, job.negative.as_deref())?;
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut timings = Timings::default();
         let loaded_before = networks.load_time();
         open_graphs(&mut networks, &self.constants, watch)?;
         timings.add(Stage::Load, networks.load_time().saturating_sub(loaded_before));
-        let mut tools = Tools {
-            networks: &mut networks,
-            encoder: Encoder { tokenizers: &self.tokenizers, constants: &self.constants },
-            constants: &self.constants,
-            timings: &mut timings,
-        };
+        let mut tools =
+            Tools { networks: &mut networks, encoder, constants: &self.constants, timings: &mut timings };
         let Drawn { mut pictures, latents, image_embeds } = text_to_image::run(&mut tools, &job, watch)?;
         for (index, picture) in (0..).zip(&mut pictures) {
             picture.describe(&self.manifest.name, &job.picture(index))?;
         }
         let runtime = self.runtime.clone();
-        Ok(Outcome { pictures, latents, image_embeds, job, timings, runtime, notes })
+        let notes = truncations.iter().map(ToString::to_string).collect();
+        Ok(Outcome { pictures, latents, image_embeds, job, timings, runtime, truncations, notes })
     }
 
     /// Runs `work` with the networks, for tests and measurements below the level of requests.

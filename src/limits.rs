@@ -92,6 +92,15 @@ pub const OUTPUT_PIXELS: usize = 1_050_000;
 /// time is bounded before it starts.
 pub const PROMPT_BYTES: usize = 4096;
 
+/// Weight of a part of a prompt.
+pub const PROMPT_WEIGHT: Limit<f32> = Limit {
+    name: "prompt weight",
+    min: 0.0,
+    max: 2.0,
+    reason: "at 0 a word is not read any more; states of twice their length are far from what the prior and \
+             the decoder were trained on",
+};
+
 /// Side of an input picture in pixels: headers that claim more are refused before anything is allocated.
 pub const PICTURE_SIDE: u32 = 8192;
 

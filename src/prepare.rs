@@ -43,7 +43,7 @@ pub fn constants(model: &Path) -> Result<()> {
 
 /// The empty prompt is its two ends.
 fn empty_prompt(settings: &manifest::Tokenizer) -> Tokens {
-    Tokens { ids: vec![settings.bos, settings.eos], truncated: None }
+    Tokens { ids: vec![settings.bos, settings.eos], weights: None, total: 2, truncated: None }
 }
 
 fn plain(name: &str, tensor: Tensor) -> (String, Vec<usize>, Vec<f32>) {

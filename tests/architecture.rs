@@ -15,7 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("timing", &["progress"]),
     ("rng", &["error", "math", "tensor"]),
     ("request", &["error", "limits"]),
-    ("text", &["error", "limits", "request"]),
+    ("text", &["error", "limits"]),
     ("image", &["error", "limits", "request", "tensor"]),
     ("schedule", &["error", "math", "tensor"]),
     ("predict", &["error", "math", "schedule", "tensor"]),
@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sampler", &["error", "math", "predict", "rng", "schedule", "tensor"]),
     ("store", &["error"]),
     ("runtime", &["error", "store", "tensor"]),
-    ("component", &["error", "runtime", "store", "tensor", "text"]),
+    ("component", &["error", "math", "runtime", "store", "tensor", "text"]),
     ("constants", &["component", "error", "tensor"]),
     (
         "stage",

@@ -7,11 +7,19 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/model.rs"]
+#[allow(dead_code, reason = "of what the tests share, a part is used here")]
+mod model;
 #[path = "common/tokenizer.rs"]
 mod tokenizer;
 
+use kandinsky::Engine;
+use kandinsky::component::text::{ClipText, MultilingualText, clip, multilingual};
 use kandinsky::error::Kind;
-use kandinsky::text::Tokenizers;
+use kandinsky::runtime::RuntimeOptions;
+use kandinsky::stage::encode::Encoder;
+use kandinsky::tensor::{Tensor, rows, slice};
+use kandinsky::text::{Prompt, Reader, Tokenizers, Truncation, Weighted};
 use kandinsky_export::clip_tokenizer::{Special, Token};
 use kandinsky_models::manifest::{
     ClipImage, Defaults, FORMAT, Latent, Precision, Source, Text, Tokenizer as Settings,
@@ -170,23 +178,49 @@ fn what_does_not_fit_is_cut_and_said() {
 }
 
 #[test]
-fn notes_name_the_prompt_and_its_reader() {
-    let mut job = kandinsky::request::Request::text_to_image("кот ".repeat(200))
-        .negative("cat")
-        .seed(1)
-        .resolve(TINY.0.folder.manifest())
-        .unwrap();
-    let notes = tiny().notes(&job).unwrap();
-    assert_eq!(notes.len(), 2, "{notes:?}");
-    for (note, reader) in notes.iter().zip(["the prior", "the decoder"]) {
-        let start = format!("the prompt is longer than 77 tokens; {reader} does not see \"");
+fn what_was_cut_is_data_and_a_sentence() {
+    let long = "кот ".repeat(200);
+    let cut = tiny().truncations(&long, Some("cat"), false).unwrap();
+    let readers = [(Reader::Prior, "the prior"), (Reader::Decoder, "the decoder")];
+    assert_eq!(cut.len(), 2, "{cut:?}");
+    for (cut, (reader, words)) in cut.iter().zip(readers) {
+        assert_eq!((cut.prompt, cut.encoder, cut.limit), (Prompt::Prompt, reader, 77));
+        assert!(long.ends_with(&cut.lost) && cut.lost.len() < long.len());
+        let note = cut.to_string();
+        let start = format!("the prompt is longer than 77 tokens; {words} does not see \"");
         assert!(note.starts_with(&start) && note.ends_with("…\"") && note.contains("кот кот"), "{note}");
     }
-    job.prompt = "кот".to_owned();
-    assert!(tiny().notes(&job).unwrap().is_empty());
-    job.negative = Some("a\0".to_owned());
-    let error = tiny().notes(&job).unwrap_err();
-    assert_eq!(error.to_string(), "the negative prompt has a NUL at byte 1, which is no text");
+    assert_eq!(cut[0].tokens, tiny().clip(&long).unwrap().total);
+    assert!(tiny().truncations("кот", Some("(cat"), false).unwrap().is_empty());
+    // 75 words are the room between both ends; the 76th is lost.
+    let words = format!("{}dog", "cat ".repeat(75));
+    let cut = tiny().truncations("", Some(&words), false).unwrap();
+    let json = serde_json::to_value(&cut[0]).unwrap();
+    let expected = serde_json::json!({
+        "prompt": "negative", "encoder": "prior", "tokens": 78, "limit": 77, "lost": "dog"
+    });
+    assert_eq!(json, expected);
+    assert_eq!(serde_json::from_value::<Truncation>(json).unwrap(), cut[0]);
+    assert!(cut[0].to_string().starts_with("the negative prompt is longer"));
+    // The notation takes no room.
+    let weighted = tiny().truncations(&format!("(({}:1.2))dog", "cat ".repeat(75)), None, true).unwrap();
+    assert_eq!((weighted[0].tokens, weighted[0].lost.as_str()), (78, "dog"));
+}
+
+#[test]
+fn a_prompt_that_is_refused_is_named() {
+    let refusal = |prompt, negative, weighted| {
+        let error = tiny().truncations(prompt, negative, weighted).unwrap_err();
+        assert_eq!(error.kind(), Kind::BadPrompt);
+        error.to_string()
+    };
+    let nul = "the negative prompt has a NUL at byte 1, which is no text";
+    assert_eq!(refusal("a", Some("a\0"), false), nul);
+    assert_eq!(refusal("a", Some("a\0"), true), nul);
+    let open = "the negative prompt opens a parenthesis at byte 2 and never closes it";
+    assert_eq!(refusal("a", Some("a (b"), true), open);
+    assert_eq!(refusal("a)", None, true), "the prompt closes a parenthesis at byte 1 that is not open");
+    assert_eq!(refusal("(a:3)", None, true), "the prompt has the weight 3 at byte 3; the limit is 0 to 2");
 }
 
 #[test]
@@ -231,6 +265,148 @@ fn a_tokenizer_without_the_manifest_s_tokens_is_refused() {
     assert!(error.to_string().contains("60000"), "{error}");
 }
 
+/// The tiny checkpoint on both runtimes.
+static ENGINES: LazyLock<[Engine; 2]> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap().keep();
+    model::export(&reference(), &folder.join("model"));
+    let engines = ["ort", "tract"].map(|runtime| {
+        let options = RuntimeOptions { runtime: runtime.to_owned(), ..Default::default() };
+        let engine = Engine::open_with(folder.join("model"), &options).unwrap();
+        // Every graph is open before the folder goes.
+        let opened = engine.with_networks(|networks| {
+            use kandinsky_models::Component::{MultilingualEncoder, PriorPrefix, TextEncoder};
+            [TextEncoder, MultilingualEncoder, PriorPrefix].into_iter().try_for_each(|c| networks.open(c))
+        });
+        opened.unwrap();
+        engine
+    });
+    std::fs::remove_dir_all(folder).unwrap();
+    engines
+});
+
+/// Both encoders' states of prompts in one call.
+fn encoded(engine: &Engine, prompts: &[Weighted]) -> (ClipText, MultilingualText) {
+    let tokenizers = engine.tokenizers();
+    let first: Vec<_> = prompts.iter().map(|p| tokenizers.clip_weighted(p).unwrap()).collect();
+    let second: Vec<_> = prompts.iter().map(|p| tokenizers.multilingual_weighted(p).unwrap()).collect();
+    engine.with_networks(|networks| Ok((clip(networks, &first)?, multilingual(networks, &second)?))).unwrap()
+}
+
+fn plain_and_weighted(engine: &Engine, prompt: &str) -> [(ClipText, MultilingualText); 2] {
+    let weighted = Weighted::parse(prompt).unwrap();
+    let plain = Weighted::plain(weighted.text());
+    [encoded(engine, &[plain]), encoded(engine, &[weighted])]
+}
+
+/// What each state was multiplied by, from its largest number.
+fn factors(plain: &Tensor, weighted: &Tensor) -> Vec<f32> {
+    let states = plain.axis_iter(ndarray::Axis(1)).zip(weighted.axis_iter(ndarray::Axis(1)));
+    let factor = |(plain, weighted): (ndarray::ArrayViewD<'_, f32>, ndarray::ArrayViewD<'_, f32>)| {
+        let largest = plain.iter().zip(&weighted).max_by(|a, b| a.0.abs().total_cmp(&b.0.abs())).unwrap();
+        let factor = largest.1 / largest.0;
+        let worst = plain.iter().zip(&weighted).map(|(p, w)| (p * factor - w).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-6 * largest.0.abs().max(1.0), "a state was not scaled as a whole: {worst}");
+        factor
+    };
+    states.map(factor).collect()
+}
+
+fn assert_close(found: f32, expected: f32) {
+    assert!((found - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{found} is not {expected}");
+}
+
+/// Each token's state is scaled by its weight and all of a row by one factor, which keeps the mean.
+fn check_states(plain: &Tensor, weighted: &Tensor, weights: &[f32], seen: usize) {
+    let (plain, weighted) = (slice(plain, 1, 0, seen).unwrap(), slice(weighted, 1, 0, seen).unwrap());
+    let factors = factors(&plain, &weighted);
+    let common = factors[0];
+    for (index, factor) in factors.iter().enumerate() {
+        assert_close(factor / common, weights.get(index).copied().unwrap_or(1.0));
+    }
+    let sum = |t: &Tensor, f: fn(f64) -> f64| t.iter().map(|x| f(f64::from(*x))).sum::<f64>();
+    let before_factor = sum(&weighted, |x| x) / f64::from(common);
+    let by_mean = sum(&plain, |x| x) / before_factor;
+    println!("common factor {common}, by the mean {by_mean}");
+    let kept: fn(f64) -> f64 = if (0.5..=2.0).contains(&by_mean) { |x| x } else { f64::abs };
+    let (before, after) = (sum(&plain, kept), sum(&weighted, kept));
+    assert!((before - after).abs() <= 1e-4 * before.abs().max(1.0), "{before} became {after}");
+}
+
+#[test]
+fn weights_move_the_states_of_their_own_tokens() {
+    for engine in ENGINES.iter() {
+        // Lengths about 8, 16, 32 and the whole room.
+        for tail in [0, 4, 12, 27, 71, 72, 73, 90] {
+            let prompt = format!("a (red (cat:1.5):1.25), blue (dog:0.5){}", " cat".repeat(tail));
+            let [plain, weighted] = plain_and_weighted(engine, &prompt);
+            let parsed = Weighted::parse(&prompt).unwrap();
+            let first = engine.tokenizers().clip_weighted(&parsed).unwrap();
+            let ids = engine.tokenizers().clip(parsed.text()).unwrap().ids;
+            assert_eq!((&first.ids, first.ids.len()), (&ids, (ids.len()).min(77)));
+            let weights = first.weights.unwrap();
+            assert_eq!(weights.len(), ids.len());
+            assert_eq!(weights[..8], [1.0, 1.0, 1.25, 1.875, 1.0, 1.0, 0.5, 1.0], "{tail}");
+            check_states(&plain.0.hidden, &weighted.0.hidden, &weights, ids.len());
+            let second = engine.tokenizers().multilingual_weighted(&parsed).unwrap();
+            let weights = second.weights.unwrap();
+            assert!([1.25, 1.875, 0.5].iter().all(|weight| weights.contains(weight)), "{weights:?}");
+            check_states(&plain.1.hidden, &weighted.1.hidden, &weights, 77);
+            assert_eq!(plain.0.pooled, weighted.0.pooled);
+            assert_eq!(plain.1.pooled, weighted.1.pooled);
+            assert_eq!(plain.0.mask, weighted.0.mask);
+        }
+    }
+}
+
+#[test]
+fn weights_of_a_prompt_are_its_own_whatever_it_is_padded_to() {
+    let prompts = ["a (red:1.5) cat", "(a:0) (cat:1.2) and a dog and a (house:0.3) in a forest"];
+    let prompts = prompts.map(|prompt| Weighted::parse(prompt).unwrap());
+    for engine in ENGINES.iter() {
+        let (together, _) = encoded(engine, &prompts);
+        for (row, prompt) in prompts.iter().enumerate() {
+            let (alone, _) = encoded(engine, std::slice::from_ref(prompt));
+            let real = engine.tokenizers().clip(prompt.text()).unwrap().ids.len();
+            let seen = |t: &Tensor, row| slice(&rows(t, row, row + 1).unwrap(), 1, 0, real).unwrap();
+            let (ours, own) = (seen(&together.hidden, row), seen(&alone.hidden, 0));
+            let worst = (&ours - &own).iter().map(|x| x.abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-4, "{worst}");
+        }
+    }
+}
+
+#[test]
+fn weights_of_1_change_no_bit_of_either_reader() {
+    for engine in ENGINES.iter() {
+        let encoder =
+            |weighted| Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted };
+        let read = |weighted, prompt: &str| {
+            let read = |networks: &mut kandinsky::component::Networks| {
+                let encoder = encoder(weighted);
+                Ok((encoder.prior_text(networks, &[prompt])?, encoder.unet_text(networks, &[prompt])?))
+            };
+            let (prior, unet) = engine.with_networks(read).unwrap();
+            [prior.k, prior.v, prior.mask, unet.hidden, unet.pooled]
+        };
+        for (notation, text) in [
+            ("a cat", "a cat"),
+            ("a (cat:1) \\(b\\)", "a cat (b)"),
+            ("((a:0.5):2) ((cat:0.5):2)", "a cat"),
+            ("(:1.5)", ""),
+        ] {
+            assert_eq!(read(true, notation), read(false, text), "{notation}");
+        }
+        // Off, the notation is text.
+        assert_ne!(read(false, "a (cat:1)"), read(false, "a cat"));
+        let moved = read(true, "a (cat:1.5)");
+        let plain = read(false, "a cat");
+        for (index, (moved, plain)) in moved.iter().zip(&plain).enumerate() {
+            let same = [2, 4].contains(&index); // the mask and the pooled state
+            assert_eq!(moved == plain, same, "{index}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -247,5 +423,48 @@ proptest! {
             prop_assert!(inner.len() <= 75 && inner.iter().all(|id| *id < top));
             prop_assert!(prompt.ends_with(tokens.truncated.as_deref().unwrap_or_default()));
         }
+    }
+
+    /// No text makes the parser fail otherwise than by a refusal that names a byte within it.
+    #[test]
+    fn any_notation_is_read_or_refused(prompt in "[()\\\\:0-9.a я+-]{0,60}|\\PC{0,100}") {
+        match Weighted::parse(&prompt) {
+            Ok(parsed) => {
+                prop_assert!(parsed.text().len() <= prompt.len());
+                let mut end = 0;
+                for (bytes, weight) in parsed.parts() {
+                    prop_assert!(bytes.start == end && bytes.end > end && (0.0..=2.0).contains(&weight));
+                    prop_assert!(parsed.text().get(bytes.clone()).is_some());
+                    end = bytes.end;
+                }
+                prop_assert_eq!(end, parsed.text().len());
+                for tokens in [tiny().clip_weighted(&parsed), tiny().multilingual_weighted(&parsed)] {
+                    let tokens = tokens.unwrap();
+                    let weights = tokens.weights.unwrap_or_else(|| vec![1.0; tokens.ids.len()]);
+                    prop_assert_eq!(weights.len(), tokens.ids.len());
+                    prop_assert_eq!((weights[0], weights.last()), (1.0, Some(&1.0)));
+                }
+            }
+            Err(error) => {
+                prop_assert_eq!(error.kind(), Kind::BadPrompt);
+                let message = error.to_string();
+                let (_, place) = message.split_once("byte ").unwrap();
+                let place: String = place.chars().take_while(char::is_ascii_digit).collect();
+                prop_assert!(place.parse::<usize>().unwrap() <= prompt.len(), "{}", message);
+            }
+        }
+    }
+
+    /// What has no character of the notation is itself at weight 1; escaping makes that of every text.
+    #[test]
+    fn text_is_itself(prompt in "\\PC{0,200}") {
+        let special = |c: char| matches!(c, '(' | ')' | '\\');
+        let without: String = prompt.chars().filter(|c| !special(*c)).collect();
+        prop_assert_eq!(Weighted::parse(&without).unwrap(), Weighted::plain(&without));
+        let escape = |c: char| if special(c) { format!("\\{c}") } else { c.to_string() };
+        let escaped: String = prompt.chars().map(escape).collect();
+        prop_assert_eq!(Weighted::parse(&escaped).unwrap(), Weighted::plain(&prompt));
+        let ids = tiny().clip(&without).unwrap();
+        prop_assert_eq!(tiny().clip_weighted(&Weighted::parse(&without).unwrap()).unwrap(), ids);
     }
 }

@@ -8,6 +8,7 @@ pub mod movq;
 pub mod prior;
 pub mod text;
 pub mod unet;
+mod weigh;
 
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{Graph, GraphSource, Runtime};

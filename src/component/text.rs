@@ -2,12 +2,13 @@
 //! for every shape plans rarely; padding changes nothing (`design`: CLIP is causal, XLM-R masks it).
 
 use super::Networks;
+use super::weigh::weigh;
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Tensor, concat, slice, tensor};
 use crate::text::Tokens;
 use kandinsky_models::Component;
 use kandinsky_models::manifest::Tokenizer;
-use ndarray::{ArrayD, Axis, IxDyn};
+use ndarray::{ArrayD, Axis, IxDyn, Slice};
 
 /// Lengths that prompts are padded to; the longest is the encoders' own.
 const LENGTHS: [usize; 3] = [8, 16, 32];
@@ -51,7 +52,8 @@ impl MultilingualText {
     }
 }
 
-/// Encodes prompts with CLIP.
+/// Encodes prompts with CLIP. Weights scale the states that the prior reads, which padding is not among; the
+/// pooled state is the unweighted text's.
 ///
 /// # Errors
 /// As [`Networks::call`].
@@ -59,13 +61,19 @@ pub fn clip(networks: &mut Networks, prompts: &[Tokens]) -> Result<ClipText> {
     let settings = networks.folder().manifest().text.clip.clone();
     let longest = prompts.iter().map(|p| p.ids.len()).max().unwrap_or(0);
     let (ids, mask) = padded(prompts, padded_length(longest, &settings), settings.pad)?;
-    let [hidden, pooled] =
+    let [mut hidden, pooled] =
         networks.call_f32(Component::TextEncoder, &[("ids", ids.into())], ["hidden", "pooled"])?;
+    for (mut states, prompt) in hidden.axis_iter_mut(Axis(0)).zip(prompts) {
+        if let Some(weights) = &prompt.weights {
+            weigh(states.slice_axis_mut(Axis(0), Slice::from(..weights.len())), weights);
+        }
+    }
     Ok(ClipText { hidden, pooled, mask })
 }
 
 /// Encodes prompts with XLM-R. All padding has one and the same state, so one padded row is computed
-/// and repeated up to the encoder's length.
+/// and repeated up to the encoder's length. Weights scale the states that the UNet reads, padding among
+/// them; the pooled state is the unweighted text's.
 ///
 /// # Errors
 /// As [`Networks::call`].
@@ -76,6 +84,18 @@ pub fn multilingual(networks: &mut Networks, prompts: &[Tokens]) -> Result<Multi
 }
 
 fn multilingual_row(
+    networks: &mut Networks,
+    prompt: &Tokens,
+    settings: &Tokenizer,
+) -> Result<MultilingualText> {
+    let mut text = unweighted_row(networks, prompt, settings)?;
+    if let Some(weights) = &prompt.weights {
+        text.hidden.axis_iter_mut(Axis(0)).for_each(|states| weigh(states, weights));
+    }
+    Ok(text)
+}
+
+fn unweighted_row(
     networks: &mut Networks,
     prompt: &Tokens,
     settings: &Tokenizer,

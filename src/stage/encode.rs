@@ -4,7 +4,7 @@ use crate::component::text::{self, ClipText, MultilingualText};
 use crate::component::{Networks, prior::Prefix};
 use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
-use crate::text::Tokenizers;
+use crate::text::{Tokenizers, Truncation, Weighted};
 use std::collections::BTreeMap;
 
 /// Encodes prompts, each distinct prompt once.
@@ -13,9 +13,19 @@ pub struct Encoder<'a> {
     pub tokenizers: &'a Tokenizers,
     /// The model's constants.
     pub constants: &'a Constants,
+    /// Whether prompts are in the notation of [`Weighted`]; else they are text as they are.
+    pub weighted: bool,
 }
 
 impl Encoder<'_> {
+    /// Which ends of a request's prompts will not be seen.
+    ///
+    /// # Errors
+    /// When a prompt cannot be used, which is then named.
+    pub fn truncations(&self, prompt: &str, negative: Option<&str>) -> Result<Vec<Truncation>> {
+        self.tokenizers.truncations(prompt, negative, self.weighted)
+    }
+
     /// The prior's prefix for prompts, a row each.
     ///
     /// # Errors
@@ -49,16 +59,22 @@ impl Encoder<'_> {
     }
 
     fn clip(&self, networks: &mut Networks, prompt: &str) -> Result<ClipText> {
+        let prompt = self.read(prompt)?;
         match &self.constants.empty_clip {
-            Some(empty) if prompt.is_empty() => Ok(empty.clone()),
-            _ => text::clip(networks, &[self.tokenizers.clip(prompt)?]),
+            Some(empty) if prompt.text().is_empty() => Ok(empty.clone()),
+            _ => text::clip(networks, &[self.tokenizers.clip_weighted(&prompt)?]),
         }
     }
 
     fn multilingual(&self, networks: &mut Networks, prompt: &str) -> Result<MultilingualText> {
+        let prompt = self.read(prompt)?;
         match &self.constants.empty_multilingual {
-            Some(empty) if prompt.is_empty() => Ok(empty.clone()),
-            _ => text::multilingual(networks, &[self.tokenizers.multilingual(prompt)?]),
+            Some(empty) if prompt.text().is_empty() => Ok(empty.clone()),
+            _ => text::multilingual(networks, &[self.tokenizers.multilingual_weighted(&prompt)?]),
         }
+    }
+
+    fn read(&self, prompt: &str) -> Result<Weighted> {
+        if self.weighted { Weighted::parse(prompt) } else { Ok(Weighted::plain(prompt)) }
     }
 }

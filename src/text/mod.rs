@@ -5,19 +5,27 @@
 //! reference's.
 
 mod plain;
+mod truncation;
+mod weights;
+
+pub use truncation::{Prompt, Reader, Truncation};
+pub use weights::Weighted;
 
 use crate::error::{Error, Kind, Result};
 use crate::limits;
-use crate::request::Job;
 use kandinsky_models::manifest;
 use kandinsky_models::{Folder, hash};
 use tokenizers::Tokenizer;
 
 /// A prompt as an encoder reads it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Tokens {
     /// Begin-of-text, the prompt's own ids, end-of-text; no padding, at most the encoder's `max_tokens`.
     pub ids: Vec<u32>,
+    /// The weight of each id where one of them is not 1; both ends are at 1.
+    pub weights: Option<Vec<f32>>,
+    /// Ids of the whole prompt with both ends, those included for which there was no room.
+    pub total: usize,
     /// The end of the prompt for which there was no room.
     pub truncated: Option<String>,
 }
@@ -48,8 +56,7 @@ impl Tokenizers {
     /// # Errors
     /// [`Kind::BadPrompt`] for more than [`limits::PROMPT_BYTES`] or a NUL.
     pub fn clip(&self, prompt: &str) -> Result<Tokens> {
-        check("the prompt", prompt)?;
-        self.clip.encode(prompt)
+        self.clip_weighted(&Weighted::plain(prompt))
     }
 
     /// A prompt for the multilingual encoder, which the UNet reads. The empty prompt is the two ends alone.
@@ -57,25 +64,57 @@ impl Tokenizers {
     /// # Errors
     /// As [`Tokenizers::clip`].
     pub fn multilingual(&self, prompt: &str) -> Result<Tokens> {
-        check("the prompt", prompt)?;
+        self.multilingual_weighted(&Weighted::plain(prompt))
+    }
+
+    /// As [`Tokenizers::clip`], with a weight for each token.
+    ///
+    /// # Errors
+    /// As [`Tokenizers::clip`].
+    pub fn clip_weighted(&self, prompt: &Weighted) -> Result<Tokens> {
+        check("the prompt", prompt.text())?;
+        self.clip.encode(prompt)
+    }
+
+    /// As [`Tokenizers::multilingual`], with a weight for each token.
+    ///
+    /// # Errors
+    /// As [`Tokenizers::clip`].
+    pub fn multilingual_weighted(&self, prompt: &Weighted) -> Result<Tokens> {
+        check("the prompt", prompt.text())?;
         self.multilingual.encode(prompt)
     }
 
-    /// What the caller should know of a job's prompts: which ends the encoders will not see.
+    /// Which ends of the prompts the encoders will not see. `weighted` says whether the prompts are in the
+    /// notation of [`Weighted`].
     ///
     /// # Errors
-    /// As [`Tokenizers::clip`], for the prompt and the negative prompt.
-    pub fn notes(&self, job: &Job) -> Result<Vec<String>> {
-        let mut notes = Vec::new();
-        let texts = [("the prompt", Some(&job.prompt)), ("the negative prompt", job.negative.as_ref())];
-        for (what, text) in texts.into_iter().filter_map(|(what, text)| Some((what, text?))) {
-            check(what, text)?;
-            for (reader, encoder) in [("the prior", &self.clip), ("the decoder", &self.multilingual)] {
-                let lost = encoder.encode(text)?.truncated;
-                notes.extend(lost.map(|lost| encoder.note(what, reader, &lost)));
-            }
+    /// As [`Tokenizers::clip`] and [`Weighted::parse`], which name the prompt.
+    pub fn truncations(
+        &self,
+        prompt: &str,
+        negative: Option<&str>,
+        weighted: bool,
+    ) -> Result<Vec<Truncation>> {
+        let mut all = self.truncations_of(Prompt::Prompt, prompt, weighted)?;
+        if let Some(negative) = negative {
+            all.extend(self.truncations_of(Prompt::Negative, negative, weighted)?);
         }
-        Ok(notes)
+        Ok(all)
+    }
+
+    fn truncations_of(&self, which: Prompt, text: &str, weighted: bool) -> Result<Vec<Truncation>> {
+        let what = which.in_words();
+        check(what, text)?;
+        let text = if weighted { Weighted::parse_named(what, text)? } else { Weighted::plain(text) };
+        let mut all = Vec::new();
+        for (reader, encoder) in [(Reader::Prior, &self.clip), (Reader::Decoder, &self.multilingual)] {
+            let Tokens { truncated, total, .. } = encoder.encode(&text)?;
+            let limit = encoder.settings.max_tokens;
+            let cut = |lost| Truncation { prompt: which, encoder: reader, tokens: total, limit, lost };
+            all.extend(truncated.map(cut));
+        }
+        Ok(all)
     }
 }
 
@@ -115,26 +154,20 @@ impl Encoder {
     }
 
     /// Truncates as the reference does: first the text to two tokens less than the maximum, then both ends.
-    fn encode(&self, prompt: &str) -> Result<Tokens> {
+    fn encode(&self, prompt: &Weighted) -> Result<Tokens> {
         let failed = |e| Error::new(Kind::BadPrompt, format!("the prompt cannot be tokenised: {e}"));
-        let encoding = self.tokenizer.encode(prompt, false).map_err(failed)?;
+        let encoding = self.tokenizer.encode(prompt.text(), false).map_err(failed)?;
         let room = self.settings.max_tokens.saturating_sub(2);
-        let lost = encoding.get_offsets().get(room).map(|(start, _)| *start);
+        let offsets = encoding.get_offsets();
+        let lost = offsets.get(room).map(|(start, _)| *start);
         let mut ids = vec![self.settings.bos];
         ids.extend(encoding.get_ids().iter().take(room));
         ids.push(self.settings.eos);
-        let truncated = lost.map(|start| prompt.get(start..).unwrap_or_default().to_owned());
-        Ok(Tokens { ids, truncated })
-    }
-
-    fn note(&self, what: &str, reader: &str, lost: &str) -> String {
-        /// Characters of the lost text that are shown.
-        const SHOWN: usize = 60;
-        let mut shown: String = lost.trim().chars().take(SHOWN).collect();
-        if lost.trim().chars().count() > SHOWN {
-            shown.push('…');
-        }
-        format!("{what} is longer than {} tokens; {reader} does not see {shown:?}", self.settings.max_tokens)
+        let truncated = lost.map(|start| prompt.text().get(start..).unwrap_or_default().to_owned());
+        let own: Vec<f32> = offsets.iter().take(room).map(|token| prompt.weight_of(*token)).collect();
+        let weighs = own.iter().any(|weight| *weight != 1.0);
+        let weights = weighs.then(|| [&[1.0], own.as_slice(), &[1.0]].concat());
+        Ok(Tokens { ids, weights, total: offsets.len() + 2, truncated })
     }
 }
 

@@ -62,7 +62,7 @@ pub fn prior(engine: &Engine, case: &Case) -> Check {
     let unconditional = vec![negative.unwrap_or(""); prompts.len()];
     let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
     let steps = count(params, "num_inference_steps", 25);
-    let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants() };
+    let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
     let schedulers = &engine.manifest().schedulers;
     let (drawn, zero) = engine
         .with_networks(|networks| {
@@ -123,7 +123,7 @@ pub fn text_to_image(engine: &Engine, case: &Case) -> Check {
         schedulers.get_mut("ddpm").unwrap()["thresholding"] = Value::Bool(false);
     }
     let steps = count(params, "num_inference_steps", 100);
-    let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants() };
+    let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
     let latents = engine
         .with_networks(|networks| {
             let text = encoder.unet_text(networks, &conditions)?;
