@@ -119,6 +119,30 @@ pub const PICTURE_TEXT_BYTES: usize = 1 << 20;
 /// Bytes of a tokeniser's file: the largest vocabulary (250,002 pieces) takes 17 MB.
 pub const TOKENIZER_BYTES: u64 = 64 << 20;
 
+/// Width of CLIP's embeddings that a fitted prior may claim: the largest published CLIP has 1,280.
+pub const EMBED_WIDTH: usize = 4096;
+
+/// Bytes of a fitted prior's file: a residual prior of embeddings of 1,280 numbers takes 66 MB.
+pub const PRIOR_FILE_BYTES: u64 = 256 << 20;
+
+/// Bytes of that file's header: its 114 tensors take 12 KB.
+pub const PRIOR_HEADER_BYTES: u64 = 256 << 10;
+
+/// Pictures that a prior is fitted on: fewer cannot be split into a fit and a check; the embeddings of more
+/// would not be held in memory beside those of their captions.
+pub const FIT_PICTURES: Limit<usize> = Limit {
+    name: "pictures",
+    min: 8,
+    max: 200_000,
+    reason: "some are held out to check the fit, and all embeddings are held in memory",
+};
+
+/// Captions of all pictures together.
+pub const FIT_CAPTIONS: Limit<usize> = Limit { name: "captions", max: 1_000_000, ..FIT_PICTURES };
+
+/// Bytes of a file of captions.
+pub const CAPTION_FILE_BYTES: u64 = 256 << 20;
+
 /// Every whole-number option with its limit, for help, docs and boundary tests.
 pub const COUNTS: [Limit<usize>; 6] = [STEPS, PRIOR_STEPS, COUNT, THREADS, WIDTH, HEIGHT];
 

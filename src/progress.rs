@@ -4,7 +4,7 @@ use crate::error::{Error, Kind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The stages of a picture, in order.
+/// The stages of a picture, in order, and that of fitting a prior.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Stage {
@@ -18,11 +18,14 @@ pub enum Stage {
     Denoise,
     /// Latents to pixels.
     Decode,
+    /// Fitting a prior to pairs of texts and pictures.
+    Fit,
 }
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 5] = [Self::Load, Self::Encode, Self::Prior, Self::Denoise, Self::Decode];
+    pub const ALL: [Self; 6] =
+        [Self::Load, Self::Encode, Self::Prior, Self::Denoise, Self::Decode, Self::Fit];
 
     /// The stage's name for people and for JSON.
     pub const fn name(self) -> &'static str {
@@ -32,6 +35,7 @@ impl Stage {
             Self::Prior => "prior",
             Self::Denoise => "denoise",
             Self::Decode => "decode",
+            Self::Fit => "fit",
         }
     }
 }

@@ -7,6 +7,7 @@ mod bars;
 mod completions;
 mod doctor;
 mod export;
+mod fit_prior;
 mod generate;
 mod inspect;
 mod run_graphs;
@@ -37,6 +38,7 @@ struct Cli {
 enum Command {
     Generate(generate::Args),
     Export(export::Args),
+    FitPrior(fit_prior::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
     Doctor(doctor::Args),
@@ -121,6 +123,7 @@ fn run(command: &Command) -> Result<Box<dyn Report>> {
     match command {
         Command::Generate(args) => generate::run(args),
         Command::Export(args) => export::run(args),
+        Command::FitPrior(args) => fit_prior::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Doctor(args) => doctor::run(args),

@@ -4,8 +4,12 @@ use crate::component::text::{self, ClipText, MultilingualText};
 use crate::component::{Networks, prior::Prefix};
 use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
+use crate::tensor::{Tensor, concat, rows};
 use crate::text::{Tokenizers, Truncation, Weighted};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Prompts of a call of the text encoder whose states are not kept.
+pub const TOGETHER: usize = 16;
 
 /// Encodes prompts, each distinct prompt once.
 pub struct Encoder<'a> {
@@ -56,6 +60,30 @@ impl Encoder<'_> {
         }
         let parts: Vec<_> = prompts.iter().filter_map(|prompt| known.get(prompt).cloned()).collect();
         MultilingualText::concat(&parts)
+    }
+
+    /// CLIP's pooled states f32\[B,D\] of prompts, a row each: what a fitted prior reads. Distinct prompts are
+    /// encoded together, up to [`TOGETHER`] at once.
+    ///
+    /// # Errors
+    /// When a prompt cannot be used or the text encoder fails.
+    pub fn clip_pooled(&self, networks: &mut Networks, prompts: &[&str]) -> Result<Tensor> {
+        let mut known: BTreeMap<&str, Tensor> = BTreeMap::new();
+        if let Some(empty) = &self.constants.empty_clip {
+            known.insert("", empty.pooled.clone());
+        }
+        let new: BTreeSet<&str> = prompts.iter().copied().filter(|p| !known.contains_key(p)).collect();
+        let new: Vec<&str> = new.into_iter().collect();
+        for part in new.chunks(TOGETHER) {
+            let tokens = part.iter().map(|prompt| self.tokenizers.clip_weighted(&self.read(prompt)?));
+            let tokens: Result<Vec<_>> = tokens.collect();
+            let pooled = text::clip(networks, &tokens?)?.pooled;
+            for (row, prompt) in part.iter().enumerate() {
+                known.insert(prompt, rows(&pooled, row, row + 1)?);
+            }
+        }
+        let parts: Vec<_> = prompts.iter().filter_map(|prompt| known.get(prompt).cloned()).collect();
+        concat(&parts, 0)
     }
 
     fn clip(&self, networks: &mut Networks, prompt: &str) -> Result<ClipText> {

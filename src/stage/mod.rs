@@ -6,5 +6,6 @@
 pub mod decode;
 pub mod denoise;
 pub mod encode;
+pub mod fitted_prior;
 pub mod noise;
 pub mod prior;
