@@ -72,6 +72,18 @@ pub const THREADS: Limit<usize> = Limit {
     reason: "more than the largest machines have; a typing error shall not start a million threads",
 };
 
+/// Quality of a JPEG that is written.
+pub const QUALITY: Limit<usize> =
+    Limit { name: "quality", min: 1, max: 100, reason: "the scale of libjpeg, which everyone uses" };
+
+/// Pixels over which a repainted area fades into what is kept.
+pub const FEATHER: Limit<usize> = Limit {
+    name: "feather",
+    min: 0,
+    max: 256,
+    reason: "a wider seam would leave nothing of most repainted areas, and its time grows with it",
+};
+
 /// Width of an output picture in pixels.
 pub const WIDTH: Limit<usize> = Limit {
     name: "width",
@@ -107,13 +119,16 @@ pub const PICTURE_SIDE: u32 = 8192;
 /// Pixels of an input picture: 4096x4096; its 8-bit RGB is then 48 MiB.
 pub const PICTURE_PIXELS: u64 = 4096 * 4096;
 
-/// Bytes that a decoder of pictures may allocate: 16-bit RGBA of the largest picture, and as much again.
-pub const PICTURE_DECODER_BYTES: u64 = 256 << 20;
+/// Bytes of a chunk of a PNG beside its pixels: EXIF takes at most 64 KiB in cameras' files, a thumbnail more.
+pub const PICTURE_CHUNK_BYTES: usize = 16 << 20;
+
+/// Scans of a JPEG: encoders write about ten, and each walks through the whole picture, however short it is.
+pub const PICTURE_SCANS: usize = 100;
 
 /// Bytes of an input picture's file: more than any 16.8-megapixel picture needs.
 pub const PICTURE_FILE_BYTES: u64 = 128 << 20;
 
-/// Bytes of the text chunks that are read back from a PNG: several prompts and their JSON, escaped.
+/// Bytes of the texts that are read back from a picture: several prompts and their JSON, escaped.
 pub const PICTURE_TEXT_BYTES: usize = 1 << 20;
 
 /// Bytes of a tokeniser's file: the largest vocabulary (250,002 pieces) takes 17 MB.
@@ -144,7 +159,7 @@ pub const FIT_CAPTIONS: Limit<usize> = Limit { name: "captions", max: 1_000_000,
 pub const CAPTION_FILE_BYTES: u64 = 256 << 20;
 
 /// Every whole-number option with its limit, for help, docs and boundary tests.
-pub const COUNTS: [Limit<usize>; 6] = [STEPS, PRIOR_STEPS, COUNT, THREADS, WIDTH, HEIGHT];
+pub const COUNTS: [Limit<usize>; 8] = [STEPS, PRIOR_STEPS, COUNT, THREADS, QUALITY, FEATHER, WIDTH, HEIGHT];
 
 /// Every real-number option with its limit, for help, docs and boundary tests.
 pub const REALS: [Limit<f64>; 2] = [GUIDANCE, PRIOR_GUIDANCE];
@@ -186,7 +201,7 @@ mod tests {
         for limit in COUNTS {
             limit.check(limit.min).unwrap();
             limit.check(limit.max).unwrap();
-            for beyond in [limit.min - 1, limit.max + 1, usize::MAX] {
+            for beyond in [limit.min.wrapping_sub(1), limit.max + 1, usize::MAX] {
                 let error = limit.check(beyond).unwrap_err();
                 assert_eq!(error.kind(), Kind::BadRequest);
                 assert_eq!(

@@ -4,7 +4,7 @@
 //! backend, which transformers 5 prefers, resizes otherwise: a level or so apart, up to 13 on narrow
 //! pictures. It is not ours.)
 
-use super::resize::{self, Filter, Source, Window};
+use super::resize::{self, Filter, Window};
 use super::{Picture, Rgb};
 use crate::error::{Error, Kind, Result};
 use crate::request::Size;
@@ -44,8 +44,7 @@ pub fn crop(picture: &Picture, side: usize) -> Result<Vec<Rgb>> {
         top: height.saturating_sub(side) / 2,
         size: Size { width: side, height: side },
     };
-    let source = Source { pixels: picture.pixels(), size };
-    resize::window(source, Size { width, height }, middle, Filter::Bicubic)
+    resize::window(picture.into(), Size { width, height }, middle, Filter::Bicubic)
 }
 
 #[expect(clippy::as_conversions, reason = "rounds f64 to the nearest f32, which no From offers")]

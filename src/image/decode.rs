@@ -1,102 +1,130 @@
-//! Pictures from files: PNG, JPEG and WebP, upright, opaque, and never larger than the limits.
+//! Pictures from files: upright, opaque, and never larger than the limits.
 
-use super::{Picture, Rgb};
+use super::format::{self, Read};
+use super::{Mask, Picture, Rgb};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::request::Size;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
-use std::io::{Cursor, Read};
+use image::DynamicImage;
+use std::io::Read as _;
 use std::path::Path;
 
+/// What of a file is read before its header is judged; only a JPEG may hold more before its size.
+const HEAD: u64 = 1 << 20;
+
 impl Picture {
-    /// Reads a PNG, JPEG or WebP file. The picture is turned as its EXIF says, and laid over white where it
-    /// is transparent.
+    /// Reads a PNG, JPEG or WebP file, whatever its name. The picture is turned as its EXIF says, and laid
+    /// over white where it is transparent.
     ///
     /// # Errors
-    /// [`Kind::Io`] when there is no such file; [`Kind::BadImage`] when it is no whole picture of these
-    /// formats, or beyond the limits, which is found from its header.
+    /// [`Kind::Io`] when there is no such file; [`Kind::BadImage`] when it is no whole, still picture of
+    /// these formats, or beyond the limits, which is found from its header.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let bad = |reason: String| Error::new(Kind::BadImage, format!("{}: {reason}", path.display()));
-        let bytes = read(path)?;
-        if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limits::PICTURE_FILE_BYTES {
-            return Err(bad(format!("the file has more than {} bytes", limits::PICTURE_FILE_BYTES)));
-        }
-        Self::decode(&bytes).map_err(bad)
+        Ok(open(path.as_ref())?.picture()?.0)
     }
 
-    fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
-        let format =
-            reader.format().filter(|f| matches!(f, ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP));
-        let format = format.ok_or("it is no PNG, JPEG or WebP picture")?;
-        if format == ImageFormat::Jpeg && !jpeg_ends(bytes) {
-            return Err("the JPEG data are cut off".to_owned());
-        }
-        let mut reader = reader;
-        reader.limits(decoder_limits());
-        let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
-        check_header(decoder.dimensions())?;
-        let orientation = decoder.orientation().map_err(|e| e.to_string())?;
-        let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-        picture.apply_orientation(orientation);
-        let side = |side: u32| usize::try_from(side).map_err(|e| e.to_string());
-        let size = Size { width: side(picture.width())?, height: side(picture.height())? };
-        let pixels = match picture {
-            DynamicImage::ImageRgb8(rgb) => rgb.pixels().map(|pixel| pixel.0).collect(),
-            other => other.into_rgba8().pixels().map(|pixel| over_white(pixel.0)).collect(),
-        };
-        Self::new(size, pixels).map_err(|e| e.to_string())
+    /// As [`Picture::open`]; also a mask that repaints what is more than half transparent, where anything
+    /// is.
+    ///
+    /// # Errors
+    /// As [`Picture::open`].
+    pub fn open_with_alpha(path: impl AsRef<Path>) -> Result<(Self, Option<Mask>)> {
+        let (picture, alpha) = open(path.as_ref())?.picture()?;
+        let clear: Option<Vec<u8>> = alpha.map(|alpha| alpha.iter().map(|alpha| 255 - alpha).collect());
+        let mask = clear.and_then(|plane| Mask::new(picture.size, plane).ok());
+        Ok((picture, mask))
     }
 }
 
-/// At most one byte more than the limit, so that an endless file ends.
-fn read(path: &Path) -> Result<Vec<u8>> {
+impl Mask {
+    /// Reads a mask from a PNG, JPEG or WebP file: white is repainted, by luminance; transparency is passed
+    /// over, as in the reference.
+    ///
+    /// # Errors
+    /// As [`Picture::open`]; also when nothing is white.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let Raster { size, colours, .. } = open(path.as_ref())?;
+        Self::from_picture(&Picture::new(size, colours)?)
+    }
+}
+
+/// What a file holds, upright: its colours as they are stored, and how opaque they are where it says so.
+struct Raster {
+    size: Size,
+    colours: Vec<Rgb>,
+    alpha: Option<Vec<u8>>,
+}
+
+impl Raster {
+    fn new(image: DynamicImage) -> Read<Self> {
+        let side = |side: u32| usize::try_from(side).map_err(|e| e.to_string());
+        let size = Size { width: side(image.width())?, height: side(image.height())? };
+        if !image.color().has_alpha() {
+            let colours = image.into_rgb8().pixels().map(|pixel| pixel.0).collect();
+            return Ok(Self { size, colours, alpha: None });
+        }
+        let pixels = image.into_rgba8();
+        let colours = pixels.pixels().map(|pixel| opaque(pixel.0)).collect();
+        let alpha = pixels.pixels().map(|pixel| alpha(pixel.0)).collect();
+        Ok(Self { size, colours, alpha: Some(alpha) })
+    }
+
+    /// Laid over white.
+    fn picture(self) -> Result<(Picture, Option<Vec<u8>>)> {
+        let Self { size, mut colours, alpha } = self;
+        if let Some(alpha) = &alpha {
+            colours.iter_mut().zip(alpha).for_each(|(colour, alpha)| *colour = over_white(*colour, *alpha));
+        }
+        Ok((Picture::new(size, colours)?, alpha))
+    }
+}
+
+const fn opaque([red, green, blue, _]: [u8; 4]) -> Rgb {
+    [red, green, blue]
+}
+
+const fn alpha([.., alpha]: [u8; 4]) -> u8 {
+    alpha
+}
+
+fn over_white(colour: Rgb, alpha: u8) -> Rgb {
+    let alpha = u32::from(alpha);
+    colour.map(|colour| {
+        let sum = u32::from(colour) * alpha + 255 * (255 - alpha);
+        u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
+    })
+}
+
+fn open(path: &Path) -> Result<Raster> {
+    let bad = |reason: String| Error::new(Kind::BadImage, format!("{}: {reason}", path.display()));
+    let bytes = read(path, |head| format::recognise(head)?.check_size(head).map(drop))?;
+    let decode = || {
+        let (mut image, orientation) = format::recognise(&bytes)?.decode(&bytes)?;
+        image.apply_orientation(orientation);
+        Raster::new(image)
+    };
+    decode().map_err(bad)
+}
+
+/// The bytes of a file whose beginning `judge` lets pass.
+pub(super) fn read(path: &Path, judge: impl Fn(&[u8]) -> Read<()>) -> Result<Vec<u8>> {
     let io = |e: std::io::Error| Error::io(path, "read", &e);
-    let file = std::fs::File::open(path).map_err(io)?;
-    if !file.metadata().map_err(io)?.is_file() {
+    let bad = |reason: String| Error::new(Kind::BadImage, format!("{}: {reason}", path.display()));
+    let limit = limits::PICTURE_FILE_BYTES;
+    let mut file = std::fs::File::open(path).map_err(io)?;
+    let about = file.metadata().map_err(io)?;
+    if !about.is_file() {
         return Err(Error::new(Kind::BadImage, format!("{} is not a file", path.display())));
     }
     let mut bytes = Vec::new();
-    file.take(limits::PICTURE_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
-    Ok(bytes)
-}
-
-fn decoder_limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(limits::PICTURE_SIDE);
-    limits.max_image_height = Some(limits::PICTURE_SIDE);
-    limits.max_alloc = Some(limits::PICTURE_DECODER_BYTES);
-    limits
-}
-
-fn check_header((width, height): (u32, u32)) -> std::result::Result<(), String> {
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > limits::PICTURE_PIXELS {
-        let limit = limits::PICTURE_PIXELS;
-        return Err(format!("it claims {width}x{height}, which is {pixels} pixels; the limit is {limit}"));
+    file.by_ref().take(HEAD).read_to_end(&mut bytes).map_err(io)?;
+    judge(&bytes).map_err(bad)?;
+    // A file that grows meanwhile shall end, too.
+    if about.len() <= limit {
+        file.take(limit).read_to_end(&mut bytes).map_err(io)?;
     }
-    Ok(())
-}
-
-/// Whether the last scan ends; the decoder would fill what is missing with grey. (Earlier scans may be
-/// those of a preview, which lies before the picture.)
-fn jpeg_ends(bytes: &[u8]) -> bool {
-    let mut pairs = bytes.windows(2).rev();
-    pairs
-        .find_map(|pair| match pair {
-            [0xff, 0xd9] => Some(true),
-            [0xff, 0xda] => Some(false),
-            _ => None,
-        })
-        .unwrap_or(false)
-}
-
-fn over_white([red, green, blue, alpha]: [u8; 4]) -> Rgb {
-    let alpha = u32::from(alpha);
-    let mix = |colour: u8| {
-        let sum = u32::from(colour) * alpha + 255 * (255 - alpha);
-        u8::try_from((sum + 127) / 255).unwrap_or(u8::MAX)
-    };
-    [red, green, blue].map(mix)
+    if about.len().max(u64::try_from(bytes.len()).unwrap_or(u64::MAX)) > limit {
+        return Err(bad(format!("the file has more than {limit} bytes")));
+    }
+    Ok(bytes)
 }

@@ -1,13 +1,23 @@
 //! Pictures: pixels, files, and what the networks want to see of them.
 
+mod canvas;
 pub mod clip;
+mod composite;
 mod decode;
-mod encode;
+mod format;
 mod grid;
 pub mod mask;
+mod metadata;
+pub mod movq;
 pub mod resize;
+mod save;
 
-pub use encode::{Metadata, check_target, read_metadata};
+pub use canvas::{Canvas, Sides, View};
+pub use composite::composite;
+pub use format::Format;
+pub use mask::Mask;
+pub use metadata::{Metadata, read_metadata};
+pub use save::check_target;
 
 use crate::error::{Error, Kind, Result};
 use crate::request::{Job, Size};

@@ -5,6 +5,7 @@
 //! 13.0.0, `Resample.c`). A pixel depends on nothing but its own weights, so a window of the result costs
 //! no more than the window.
 
+use super::Picture;
 use crate::error::{Error, Kind, Result};
 use crate::request::Size;
 use std::f64::consts::PI;
@@ -74,6 +75,12 @@ pub struct Source<'a, const C: usize> {
     pub size: Size,
 }
 
+impl<'a> From<&'a Picture> for Source<'a, 3> {
+    fn from(picture: &'a Picture) -> Self {
+        Self { pixels: picture.pixels(), size: picture.size() }
+    }
+}
+
 /// `source` resized to `target`.
 ///
 /// # Errors
@@ -92,12 +99,56 @@ pub fn window<const C: usize>(
     window: Window,
     filter: Filter,
 ) -> Result<Vec<[u8; C]>> {
+    check(source)?;
+    let size = source.size;
+    let span = (exact(size.width)?, exact(size.height)?);
+    spanned(source, span, target, window, filter)
+}
+
+/// `source` resized to `target` in two steps: averaged over boxes of whole pixels to at least the target's
+/// size, then by the filter. Pillow's `resize` with a `reducing_gap` of 1.
+///
+/// # Errors
+/// As [`resize`].
+pub fn in_two_steps<const C: usize>(
+    source: Source<'_, C>,
+    target: Size,
+    filter: Filter,
+) -> Result<Vec<[u8; C]>> {
+    let Size { width, height } = source.size;
+    let factor = |from: usize, to: usize| from.checked_div(to).unwrap_or(1).max(1);
+    let factors = (factor(width, target.width), factor(height, target.height));
+    if factors == (1, 1) {
+        return resize(source, target, filter);
+    }
+    check(source)?;
+    let (pixels, size) = reduce(source, factors);
+    // A last box may be cut off by the edge, so the picture ends within the last pixel.
+    let span = (exact(width)? / exact(factors.0)?, exact(height)? / exact(factors.1)?);
+    let whole = Window { left: 0, top: 0, size: target };
+    spanned(Source { pixels: &pixels, size }, (single(span.0), single(span.1)), target, whole, filter)
+}
+
+fn check<const C: usize>(source: Source<'_, C>) -> Result<()> {
     let Source { pixels, size } = source;
     if size.width.checked_mul(size.height) != Some(pixels.len()) || pixels.is_empty() {
         return Err(bad(format!("{} pixels do not fill a picture of {size}", pixels.len())));
     }
-    let columns = taps(size.width, target.width, window.left, window.size.width, filter)?;
-    let rows = taps(size.height, target.height, window.top, window.size.height, filter)?;
+    Ok(())
+}
+
+/// The part `window` of the upper left `span` of `source`, which is resized to `target`.
+fn spanned<const C: usize>(
+    source: Source<'_, C>,
+    span: (f64, f64),
+    target: Size,
+    window: Window,
+    filter: Filter,
+) -> Result<Vec<[u8; C]>> {
+    let Source { pixels, size } = source;
+    let side = |length, span, target| Side { length, span, target };
+    let columns = side(size.width, span.0, target.width).taps(window.left, window.size.width, filter)?;
+    let rows = side(size.height, span.1, target.height).taps(window.top, window.size.height, filter)?;
     if down_first(size, target) {
         return Ok(across(&down(pixels, size.width, &rows, 0), size.width, &columns));
     }
@@ -125,16 +176,70 @@ struct Tap {
     weights: Vec<i32>,
 }
 
-/// The taps of pixels `first..first + count` of a side resized from `from` to `to`.
-fn taps(from: usize, to: usize, first: usize, count: usize, filter: Filter) -> Result<Vec<Tap>> {
-    let end = first.checked_add(count).filter(|end| *end <= to && count > 0);
-    let (Some(end), Ok(length), Ok(target)) = (end, u32::try_from(from), u32::try_from(to)) else {
-        return Err(bad(format!("pixels {first} to {first}+{count} of a side resized from {from} to {to}")));
+/// A side: its pixels, how much of them is resized, and to how many.
+#[derive(Clone, Copy)]
+struct Side {
+    length: usize,
+    span: f64,
+    target: usize,
+}
+
+impl Side {
+    /// The taps of pixels `first..first + count` of the result.
+    fn taps(self, first: usize, count: usize, filter: Filter) -> Result<Vec<Tap>> {
+        let Self { length, span, target } = self;
+        let end = first.checked_add(count).filter(|end| *end <= target && count > 0);
+        let (Some(end), Ok(pixels)) = (end, u32::try_from(length)) else {
+            return Err(bad(format!(
+                "pixels {first} to {first}+{count} of a side resized from {length} to {target}"
+            )));
+        };
+        let scale = span / exact(target)?;
+        (first..end)
+            .map(|at| u32::try_from(at).map_err(|e| bad(e.to_string())))
+            .map(|at| at.map(|at| tap(at, scale, pixels, filter)))
+            .collect()
+    }
+}
+
+/// A length in pixels.
+fn exact(length: usize) -> Result<f64> {
+    u32::try_from(length).map(f64::from).map_err(|_| bad(format!("a side of {length} pixels")))
+}
+
+/// Rounded to f32 as the reference keeps positions.
+#[expect(clippy::as_conversions, reason = "rounds f64 to the nearest f32, which no From offers")]
+const fn single(value: f64) -> f64 {
+    value as f32 as f64
+}
+
+/// The mean of every box of `across` x `down` pixels, less at the right and lower edge (Pillow's `Reduce.c`).
+fn reduce<const C: usize>(source: Source<'_, C>, (across, down): (usize, usize)) -> (Vec<[u8; C]>, Size) {
+    let Source { pixels, size } = source;
+    let Size { width, height } = size;
+    let band = |band: &[[u8; C]]| {
+        let mut sums = vec![([0; C], 0); width.div_ceil(across)];
+        for row in band.chunks_exact(width) {
+            sums.iter_mut().zip(row.chunks(across)).for_each(|(sums, pixels)| gather(sums, pixels));
+        }
+        sums.into_iter().map(|(sums, count)| sums.map(|sum| mean(sum, count)))
     };
-    let scale = f64::from(length) / f64::from(target);
-    (first..end)
-        .map(|at| u32::try_from(at).map(|at| tap(at, scale, length, filter)).map_err(|e| bad(e.to_string())))
-        .collect()
+    let reduced = pixels.chunks(width * down).flat_map(band).collect();
+    (reduced, Size { width: width.div_ceil(across), height: height.div_ceil(down) })
+}
+
+fn gather<const C: usize>((sums, count): &mut ([u64; C], u32), pixels: &[[u8; C]]) {
+    for pixel in pixels {
+        sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += u64::from(*value));
+        *count += 1;
+    }
+}
+
+/// The mean by the reference's multiplication, which now and then is a level less than division.
+fn mean(sum: u64, count: u32) -> u8 {
+    let inverse = whole(single(single(f64::from(1_u32 << 24)) / single(f64::from(count))));
+    let product = (sum + u64::from(count / 2)) * u64::from(inverse);
+    u8::try_from(product >> 24).unwrap_or(u8::MAX)
 }
 
 fn tap(at: u32, scale: f64, length: u32, filter: Filter) -> Tap {
