@@ -4,7 +4,9 @@ use crate::component::Networks;
 use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
 use crate::image::Picture;
-use crate::mode::text_to_image::{self, Drawn, Tools};
+use crate::metadata;
+use crate::mode::{self, Drawn, Tools};
+use crate::priors::{FittedPrior, PriorKind};
 use crate::progress::{Stage, Watch};
 use crate::request::{Job, Request};
 use crate::runtime::{self, RuntimeOptions};
@@ -110,8 +112,9 @@ impl Engine {
     /// # Errors
     /// When the request is not valid, asks for several pictures, or a network fails.
     pub fn run(&self, request: Request) -> Result<Picture> {
-        if request.count != 1 {
-            let message = format!("{} pictures were asked of a call that draws 1", request.count);
+        let pictures = request.prompt.len().saturating_mul(request.count);
+        if pictures != 1 {
+            let message = format!("{pictures} pictures were asked of a call that draws 1");
             return Err(Error::new(Kind::BadRequest, message));
         }
         let outcome = self.run_all(&request, &mut Watch::default())?;
@@ -124,19 +127,26 @@ impl Engine {
     /// # Errors
     /// When the request is not valid, a network fails, or the watch's token was used.
     pub fn run_all(&self, request: &Request, watch: &mut Watch<'_>) -> Result<Outcome> {
-        let job = request.resolve(&self.manifest)?;
-        let encoder = Encoder { tokenizers: &self.tokenizers, constants: &self.constants, weighted: false };
-        let truncations = encoder.truncations(&job.prompt, job.negative.as_deref())?;
+        let job = request.clone().loaded()?.resolve(&self.manifest)?;
+        let encoder =
+            Encoder { tokenizers: &self.tokenizers, constants: &self.constants, weighted: job.weighted };
+        let truncations = encoder.truncations(&job.texts())?;
+        let prior = job.prior_file.as_deref().map(|file| fitted(file, job.prior)).transpose()?;
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut timings = Timings::default();
         let loaded_before = networks.load_time();
-        open_graphs(&mut networks, &self.constants, watch)?;
+        open_graphs(&mut networks, &self.constants, &job, watch)?;
         timings.add(Stage::Load, networks.load_time().saturating_sub(loaded_before));
-        let mut tools =
-            Tools { networks: &mut networks, encoder, constants: &self.constants, timings: &mut timings };
-        let Drawn { mut pictures, latents, image_embeds } = text_to_image::run(&mut tools, &job, watch)?;
-        for (index, picture) in (0..).zip(&mut pictures) {
-            picture.describe(&self.manifest.name, &job.picture(index))?;
+        let mut tools = Tools {
+            networks: &mut networks,
+            encoder,
+            constants: &self.constants,
+            prior: prior.as_ref(),
+            timings: &mut timings,
+        };
+        let Drawn { mut pictures, latents, image_embeds } = mode::draw(&mut tools, &job, watch)?;
+        for (index, picture) in pictures.iter_mut().enumerate() {
+            picture.describe(metadata::describe(&self.manifest.name, &job.picture(index))?);
         }
         let runtime = self.runtime.clone();
         let notes = truncations.iter().map(ToString::to_string).collect();
@@ -165,21 +175,24 @@ impl Engine {
 /// The family that this program runs.
 const FAMILY: &str = "kandinsky-2.1";
 
-/// Opens what text to image needs; the image encoder is not among it where its constant is stored.
-fn open_graphs(networks: &mut Networks, constants: &Constants, watch: &mut Watch<'_>) -> Result<()> {
-    let mut needed = vec![
-        Component::TextEncoder,
-        Component::MultilingualEncoder,
-        Component::PriorPrefix,
-        Component::PriorStep,
-        Component::UnetContext,
-        Component::UnetFilm,
-        Component::UnetStep,
-        Component::MovqDecoder,
-    ];
-    if constants.zero_image.is_none() {
-        needed.push(Component::ImageEncoder);
+/// Reads a fitted prior of a kind.
+fn fitted(file: &Path, kind: PriorKind) -> Result<FittedPrior> {
+    let prior = FittedPrior::open(file)?;
+    if prior.card().kind == kind {
+        return Ok(prior);
     }
+    let (name, found) = (file.display(), prior.card().kind);
+    Err(Error::new(Kind::BadRequest, format!("{name} holds a {found} prior, and a {kind} one was asked for")))
+}
+
+/// Opens what a job needs, so that the time it takes is told apart.
+fn open_graphs(
+    networks: &mut Networks,
+    constants: &Constants,
+    job: &Job,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let needed = mode::graphs(networks.folder(), constants, job)?;
     let total = needed.len();
     for (done, component) in needed.into_iter().enumerate() {
         networks.open(component)?;
@@ -189,7 +202,8 @@ fn open_graphs(networks: &mut Networks, constants: &Constants, watch: &mut Watch
 }
 
 /// Where a model is looked for, in order: what the caller names, `KANDINSKY_MODEL`, `models/emoji`
-/// beside the executable, `models/emoji` in the working directory.
+/// beside the executable, in the working directory, and in the source tree that the program was built
+/// from, so that `cargo install --path .` gives one that works from anywhere.
 pub fn find_model(named: Option<&Path>) -> Result<(PathBuf, &'static str)> {
     if let Some(path) = named {
         return Ok((path.to_owned(), "named"));
@@ -198,7 +212,12 @@ pub fn find_model(named: Option<&Path>) -> Result<(PathBuf, &'static str)> {
         return Ok((path.into(), "from KANDINSKY_MODEL"));
     }
     let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(|p| p.join(BUNDLED)));
-    let places = [(beside, "beside the executable"), (Some(BUNDLED.into()), "in the working directory")];
+    let source = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/models/emoji"));
+    let places = [
+        (beside, "beside the executable"),
+        (Some(BUNDLED.into()), "in the working directory"),
+        (Some(source), "in the source tree it was built from"),
+    ];
     let is_model = |path: &PathBuf| path.join(kandinsky_models::manifest::FILE_NAME).is_file();
     let found = places.into_iter().find_map(|(path, how)| Some((path.filter(is_model)?, how)));
     found.ok_or_else(|| {

@@ -24,7 +24,7 @@
 //! from; [`stage`] goes from prompt to embeddings to latents to pixels; [`stage::denoise`] holds the
 //! denoising loop, which the [`sampler`] drives; [`component`] calls the graphs by name; [`runtime`]
 //! runs them. From `main` to the loop: `bin/kandinsky.rs` → [`cli`] → [`engine`] →
-//! [`mode::text_to_image`] → [`stage::denoise`].
+//! [`mode`] → [`stage::denoise`].
 //!
 //! # Numbers
 //!
@@ -44,10 +44,12 @@ pub mod guidance;
 pub mod image;
 pub mod limits;
 pub mod math;
+pub mod metadata;
 pub mod mode;
 pub mod predict;
 pub mod prepare;
 pub mod priors;
+pub mod profile;
 pub mod progress;
 pub mod request;
 pub mod rng;

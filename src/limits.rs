@@ -64,6 +64,29 @@ pub const GUIDANCE: Limit<f64> = Limit {
 /// Prior guidance.
 pub const PRIOR_GUIDANCE: Limit<f64> = Limit { name: "prior_guidance", ..GUIDANCE };
 
+/// How far image to image goes from its picture; 0 is refused apart, since nothing would be drawn.
+pub const STRENGTH: Limit<f64> =
+    Limit { name: "strength", min: 0.0, max: 1.0, reason: "it is the share of the steps that is run" };
+
+/// The weight of a part of a mix.
+pub const MIX_WEIGHT: Limit<f64> = Limit {
+    name: "weight",
+    min: -10.0,
+    max: 10.0,
+    reason: "embeddings far longer than any that was trained on saturate the picture",
+};
+
+/// Parts of a mix.
+pub const MIX_PARTS: Limit<usize> = Limit {
+    name: "mix",
+    min: 1,
+    max: 16,
+    reason: "each text takes a run of the prior; beyond a few parts none is recognisable",
+};
+
+/// The least sum of a mix's weights, without its sign.
+pub const LEAST_MIX: f64 = 1e-6;
+
 /// Threads of a runtime.
 pub const THREADS: Limit<usize> = Limit {
     name: "threads",
@@ -159,10 +182,11 @@ pub const FIT_CAPTIONS: Limit<usize> = Limit { name: "captions", max: 1_000_000,
 pub const CAPTION_FILE_BYTES: u64 = 256 << 20;
 
 /// Every whole-number option with its limit, for help, docs and boundary tests.
-pub const COUNTS: [Limit<usize>; 8] = [STEPS, PRIOR_STEPS, COUNT, THREADS, QUALITY, FEATHER, WIDTH, HEIGHT];
+pub const COUNTS: [Limit<usize>; 9] =
+    [STEPS, PRIOR_STEPS, COUNT, MIX_PARTS, THREADS, QUALITY, FEATHER, WIDTH, HEIGHT];
 
 /// Every real-number option with its limit, for help, docs and boundary tests.
-pub const REALS: [Limit<f64>; 2] = [GUIDANCE, PRIOR_GUIDANCE];
+pub const REALS: [Limit<f64>; 4] = [GUIDANCE, PRIOR_GUIDANCE, STRENGTH, MIX_WEIGHT];
 
 /// Passes the size of an output picture.
 ///
@@ -201,7 +225,7 @@ mod tests {
         for limit in COUNTS {
             limit.check(limit.min).unwrap();
             limit.check(limit.max).unwrap();
-            for beyond in [limit.min.wrapping_sub(1), limit.max + 1, usize::MAX] {
+            for beyond in limit.min.checked_sub(1).into_iter().chain([limit.max + 1, usize::MAX]) {
                 let error = limit.check(beyond).unwrap_err();
                 assert_eq!(error.kind(), Kind::BadRequest);
                 assert_eq!(
@@ -214,7 +238,8 @@ mod tests {
             limit.check(limit.min).unwrap();
             limit.check(-0.0).unwrap();
             limit.check(limit.max).unwrap();
-            for beyond in [-1e-9, 30.000_001, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let (below, above) = (limit.min - 1e-9, limit.max + 1e-6);
+            for beyond in [below, above, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
                 assert_eq!(limit.check(beyond).unwrap_err().kind(), Kind::BadRequest);
             }
         }

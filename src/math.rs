@@ -81,6 +81,16 @@ pub fn sin_cos(x: f64) -> (f64, f64) {
     }
 }
 
+/// The angle in [0, pi] whose sine, at least 0, and cosine are given.
+pub fn angle(sin: f64, cos: f64) -> f64 {
+    // Newton's steps on the sine of the difference, from a parabola's guess; each doubles the digits.
+    let guess = std::f64::consts::FRAC_PI_2 * (1.0 - cos.clamp(-1.0, 1.0));
+    (0..6).fold(guess, |angle, _| {
+        let (s, c) = sin_cos(angle);
+        angle + (sin * c - cos * s)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +118,15 @@ mod tests {
         assert_eq!(ln(0.1).to_bits(), 0xc002_6bb1_bbb5_5515);
         assert_eq!(exp(1.0).to_bits(), 0x4005_bf0a_8b14_576a);
         assert_eq!(sin_cos(1.0).0.to_bits(), 0x3fea_ed54_8f09_0cee);
+    }
+
+    #[test]
+    fn angles_are_those_of_their_sine_and_cosine() {
+        for i in 0..=1000 {
+            let angle_in = f64::from(i) * std::f64::consts::PI / 1000.0;
+            let (sin, cos) = sin_cos(angle_in);
+            assert!((angle(sin.max(0.0), cos) - angle_in).abs() < 1e-12, "{angle_in}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::component::{Networks, text};
 use crate::constants::name;
 use crate::error::{Error, Kind, Result};
-use crate::mode::text_to_image::zero_image_embed;
+use crate::mode::embeds::zero_image_embed;
 use crate::runtime::{self, RuntimeOptions};
 use crate::tensor::{Tensor, slice};
 use crate::text::Tokens;

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum Stage {
     /// Opening graphs.
     Load,
+    /// Pictures to embeddings and latents.
+    Look,
     /// Text to tokens to embeddings.
     Encode,
     /// Text embedding to image embedding.
@@ -24,13 +26,14 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Load, Self::Encode, Self::Prior, Self::Denoise, Self::Decode, Self::Fit];
+    pub const ALL: [Self; 7] =
+        [Self::Load, Self::Look, Self::Encode, Self::Prior, Self::Denoise, Self::Decode, Self::Fit];
 
     /// The stage's name for people and for JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Load => "load",
+            Self::Look => "look",
             Self::Encode => "encode",
             Self::Prior => "prior",
             Self::Denoise => "denoise",

@@ -14,7 +14,8 @@ mod goldens;
 use kandinsky::error::Kind;
 use kandinsky::image::resize::{Filter, Source, Window, resize, window};
 use kandinsky::image::{Picture, Rgb, check_target, clip, mask, read_metadata};
-use kandinsky::request::{Job, Request, Size};
+use kandinsky::metadata;
+use kandinsky::request::{Blend, Job, PriorKind, Profile, Request, Size, Start};
 use kandinsky::tensor::{Tensor, tensor};
 use kandinsky_models::hash;
 use kandinsky_models::manifest::ClipImage;
@@ -41,17 +42,31 @@ fn pattern(width: usize, height: usize) -> Picture {
 
 fn job() -> Job {
     Job {
-        prompt: "красное яблоко, \"4k\"\nphoto".to_owned(),
+        prompt: vec!["красное яблоко, \"4k\"\nphoto".to_owned()],
         negative: Some("low quality".to_owned()),
+        negative_prior: None,
+        negative_decoder: None,
+        negative_picture: None,
+        mix: Vec::new(),
+        blend: Blend::Linear,
+        start: Start::Noise,
+        count: 1,
         seed: u64::MAX,
+        seeds: Vec::new(),
+        size: Size { width: 20, height: 10 },
+        rounded: false,
         steps: 50,
         guidance: 4.5,
+        sampler: "ddim".to_owned(),
+        timesteps: Vec::new(),
         prior_steps: 25,
         prior_guidance: 4.0,
-        size: Size { width: 20, height: 10 },
-        count: 1,
-        sampler: "ddim".to_owned(),
-        rounded: false,
+        prior_sampler: "unclip".to_owned(),
+        prior: PriorKind::Diffusion,
+        prior_file: None,
+        weighted: false,
+        quantize: false,
+        profile: Profile::Diffusers,
     }
 }
 
@@ -220,15 +235,21 @@ fn pixels_are_rounded_as_numpy_to_pil_does() {
     let values = [-3.0, -1.0, level(0.4), level(0.6), level(100.0), 0.0, 1.0, 7.0, level(254.0)];
     let planes: Vec<f32> = values.iter().cycle().take(27).copied().collect();
     let pixels = tensor(&[1, 3, 3, 3], planes).unwrap();
-    let picture = Picture::from_pixels(&pixels, Size { width: 3, height: 3 }).unwrap();
+    let picture = Picture::from_pixels(&pixels, Size { width: 3, height: 3 }, Profile::Diffusers).unwrap();
     let red: Vec<u8> = picture.pixels().iter().map(|pixel| pixel[0]).collect();
     // 0.0 is 127.5, which goes to the even 128.
     assert_eq!(red, [0, 0, 0, 1, 100, 128, 255, 255, 254]);
-    let cropped = Picture::from_pixels(&pixels, Size { width: 2, height: 1 }).unwrap();
+    let original = Picture::from_pixels(&pixels, Size { width: 3, height: 3 }, Profile::Original).unwrap();
+    assert_eq!(
+        original.pixels(),
+        picture.pixels(),
+        "the two roundings differ in the last place of a float only"
+    );
+    let cropped = Picture::from_pixels(&pixels, Size { width: 2, height: 1 }, Profile::Diffusers).unwrap();
     assert_eq!(cropped.pixels(), &picture.pixels()[..2]);
-    assert!(Picture::from_pixels(&pixels, Size { width: 4, height: 1 }).is_err());
+    assert!(Picture::from_pixels(&pixels, Size { width: 4, height: 1 }, Profile::Diffusers).is_err());
     let broken = tensor(&[3, 1, 1], vec![0.0, f32::NAN, 0.0]).unwrap();
-    let error = Picture::from_pixels(&broken, Size { width: 1, height: 1 }).unwrap_err();
+    let error = Picture::from_pixels(&broken, Size { width: 1, height: 1 }, Profile::Diffusers).unwrap_err();
     assert_eq!(error.kind(), Kind::RuntimeFault);
 }
 
@@ -237,23 +258,26 @@ fn a_file_carries_its_request() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("яблоко.png");
     let mut picture = pattern(20, 10);
-    picture.describe("emoji", &job()).unwrap();
+    picture.describe(metadata::describe("emoji", &job()).unwrap());
     picture.save(&path).unwrap();
     let metadata = read_metadata(&path).unwrap().unwrap();
     assert_eq!(
         metadata.parameters,
         "красное яблоко, \"4k\"\nphoto\nNegative prompt: low quality\nSteps: 50, Sampler: ddim, CFG scale: 4.5, \
-         Seed: 18446744073709551615, Size: 20x10, Model: emoji, Prior steps: 25, Prior CFG scale: 4"
+         Seed: 18446744073709551615, Size: 20x10, Model: emoji, Regime: text to image, Prior steps: 25, \
+         Prior CFG scale: 4"
     );
     assert_eq!(Some(&metadata), picture.metadata());
-    let request = metadata.request().unwrap();
-    let expected = Request::text_to_image(job().prompt)
+    let (request, model) = metadata::request(&metadata).unwrap();
+    assert_eq!(model, "emoji");
+    let expected = Request::text_to_image(job().prompt_of(0))
         .negative("low quality")
         .seed(u64::MAX)
         .steps(50)
         .guidance(4.5)
         .prior_steps(25)
         .prior_guidance(4.0)
+        .prior_sampler("unclip")
         .size(20, 10)
         .sampler("ddim");
     assert_eq!(request, expected);
@@ -267,10 +291,11 @@ fn text_is_latin_where_it_can_be_and_unicode_where_it_must() {
     let mut picture = pattern(4, 4);
     let plain = picture.to_png().unwrap();
     assert_eq!((count(&plain, b"tEXt"), count(&plain, b"iTXt")), (0, 0));
-    picture.describe("emoji", &job()).unwrap();
+    picture.describe(metadata::describe("emoji", &job()).unwrap());
     let russian = picture.to_png().unwrap();
     assert_eq!((count(&russian, b"tEXt"), count(&russian, b"iTXt")), (0, 2));
-    picture.describe("emoji", &Job { prompt: "a cat".to_owned(), negative: None, ..job() }).unwrap();
+    let english = Job { prompt: vec!["a cat".to_owned()], negative: None, ..job() };
+    picture.describe(metadata::describe("emoji", &english).unwrap());
     let english = picture.to_png().unwrap();
     assert_eq!((count(&english, b"tEXt"), count(&english, b"iTXt")), (2, 0));
     assert_eq!(english, picture.to_png().unwrap(), "equal pictures give equal bytes");

@@ -180,7 +180,7 @@ fn what_does_not_fit_is_cut_and_said() {
 #[test]
 fn what_was_cut_is_data_and_a_sentence() {
     let long = "кот ".repeat(200);
-    let cut = tiny().truncations(&long, Some("cat"), false).unwrap();
+    let cut = tiny().truncations(Prompt::Prompt, &long, false).unwrap();
     let readers = [(Reader::Prior, "the prior"), (Reader::Decoder, "the decoder")];
     assert_eq!(cut.len(), 2, "{cut:?}");
     for (cut, (reader, words)) in cut.iter().zip(readers) {
@@ -191,10 +191,10 @@ fn what_was_cut_is_data_and_a_sentence() {
         assert!(note.starts_with(&start) && note.ends_with("…\"") && note.contains("кот кот"), "{note}");
     }
     assert_eq!(cut[0].tokens, tiny().clip(&long).unwrap().total);
-    assert!(tiny().truncations("кот", Some("(cat"), false).unwrap().is_empty());
+    assert!(tiny().truncations(Prompt::Negative, "(cat", false).unwrap().is_empty());
     // 75 words are the room between both ends; the 76th is lost.
     let words = format!("{}dog", "cat ".repeat(75));
-    let cut = tiny().truncations("", Some(&words), false).unwrap();
+    let cut = tiny().truncations(Prompt::Negative, &words, false).unwrap();
     let json = serde_json::to_value(&cut[0]).unwrap();
     let expected = serde_json::json!({
         "prompt": "negative", "encoder": "prior", "tokens": 78, "limit": 77, "lost": "dog"
@@ -203,24 +203,31 @@ fn what_was_cut_is_data_and_a_sentence() {
     assert_eq!(serde_json::from_value::<Truncation>(json).unwrap(), cut[0]);
     assert!(cut[0].to_string().starts_with("the negative prompt is longer"));
     // The notation takes no room.
-    let weighted = tiny().truncations(&format!("(({}:1.2))dog", "cat ".repeat(75)), None, true).unwrap();
+    let words = format!("(({}:1.2))dog", "cat ".repeat(75));
+    let weighted = tiny().truncations(Prompt::Mix, &words, true).unwrap();
     assert_eq!((weighted[0].tokens, weighted[0].lost.as_str()), (78, "dog"));
 }
 
 #[test]
 fn a_prompt_that_is_refused_is_named() {
-    let refusal = |prompt, negative, weighted| {
-        let error = tiny().truncations(prompt, negative, weighted).unwrap_err();
+    let refusal = |which, text, weighted| {
+        let error = tiny().truncations(which, text, weighted).unwrap_err();
         assert_eq!(error.kind(), Kind::BadPrompt);
         error.to_string()
     };
     let nul = "the negative prompt has a NUL at byte 1, which is no text";
-    assert_eq!(refusal("a", Some("a\0"), false), nul);
-    assert_eq!(refusal("a", Some("a\0"), true), nul);
+    assert_eq!(refusal(Prompt::Negative, "a\0", false), nul);
+    assert_eq!(refusal(Prompt::Negative, "a\0", true), nul);
     let open = "the negative prompt opens a parenthesis at byte 2 and never closes it";
-    assert_eq!(refusal("a", Some("a (b"), true), open);
-    assert_eq!(refusal("a)", None, true), "the prompt closes a parenthesis at byte 1 that is not open");
-    assert_eq!(refusal("(a:3)", None, true), "the prompt has the weight 3 at byte 3; the limit is 0 to 2");
+    assert_eq!(refusal(Prompt::Negative, "a (b", true), open);
+    assert_eq!(
+        refusal(Prompt::Prompt, "a)", true),
+        "the prompt closes a parenthesis at byte 1 that is not open"
+    );
+    assert_eq!(
+        refusal(Prompt::Prompt, "(a:3)", true),
+        "the prompt has the weight 3 at byte 3; the limit is 0 to 2"
+    );
 }
 
 #[test]

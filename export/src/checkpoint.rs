@@ -169,8 +169,8 @@ pub const fn folder_name(kind: Kind) -> &'static str {
     }
 }
 
-/// The class that a config names must be the one that is drawn. Diffusers always writes
-/// `_class_name`; `architectures` of transformers may be absent.
+/// The class that a config names must be the one that is drawn; a config that names none is believed to be
+/// of it.
 fn check_class(kind: Kind, config: &Config) -> Result<()> {
     let known = match kind {
         Kind::TextEncoder => "CLIPTextModelWithProjection",
@@ -180,13 +180,9 @@ fn check_class(kind: Kind, config: &Config) -> Result<()> {
         Kind::Unet | Kind::InpaintUnet => "UNet2DConditionModel",
         Kind::Movq => "VQModel",
     };
-    let found = match kind {
-        Kind::TextEncoder | Kind::ImageEncoder | Kind::MultilingualEncoder => {
-            let first = config.field("architectures").and_then(|list| list.get(0)?.as_str());
-            first.unwrap_or(known)
-        }
-        Kind::Prior | Kind::Unet | Kind::InpaintUnet | Kind::Movq => config.text("_class_name")?,
-    };
+    let first_architecture = || config.field("architectures").and_then(|list| list.get(0)?.as_str());
+    let named = config.field("_class_name").and_then(Value::as_str).or_else(first_architecture);
+    let found = named.unwrap_or(known);
     if found == known {
         return Ok(());
     }

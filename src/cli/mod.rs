@@ -6,11 +6,18 @@
 mod bars;
 mod completions;
 mod doctor;
+mod draw;
+mod edit;
 mod export;
 mod fit_prior;
 mod generate;
+mod inpaint;
 mod inspect;
+mod mix;
+mod outpaint;
+mod replay;
 mod run_graphs;
+mod vary;
 mod verify;
 
 use crate::error::{Error, Kind, Result};
@@ -37,6 +44,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Generate(generate::Args),
+    Vary(vary::Args),
+    Mix(mix::Args),
+    Edit(edit::Args),
+    Inpaint(inpaint::Args),
+    Outpaint(outpaint::Args),
+    Replay(replay::Args),
     Export(export::Args),
     FitPrior(fit_prior::Args),
     Inspect(inspect::Args),
@@ -122,6 +135,12 @@ pub fn main() -> ExitCode {
 fn run(command: &Command) -> Result<Box<dyn Report>> {
     match command {
         Command::Generate(args) => generate::run(args),
+        Command::Vary(args) => vary::run(args),
+        Command::Mix(args) => mix::run(args),
+        Command::Edit(args) => edit::run(args),
+        Command::Inpaint(args) => inpaint::run(args),
+        Command::Outpaint(args) => outpaint::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Export(args) => export::run(args),
         Command::FitPrior(args) => fit_prior::run(args),
         Command::Inspect(args) => inspect::run(args),

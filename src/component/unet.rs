@@ -16,7 +16,8 @@ pub enum Which {
 }
 
 impl Which {
-    const fn parts(self) -> [Component; 3] {
+    /// Its three graphs, in the order in which they run.
+    pub const fn parts(self) -> [Component; 3] {
         match self {
             Self::Draw => [Component::UnetContext, Component::UnetFilm, Component::UnetStep],
             Self::Inpaint => [Component::InpaintContext, Component::InpaintFilm, Component::InpaintStep],

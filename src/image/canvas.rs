@@ -3,8 +3,8 @@
 use super::resize::Window;
 use super::{Mask, Picture, Rgb};
 use crate::error::{Error, Kind, Result};
+use crate::image::Size;
 use crate::limits;
-use crate::request::Size;
 
 /// A picture with room around it that is to be drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use super::resize::{self, Filter, Window};
 use super::{Picture, Rgb};
 use crate::error::{Error, Kind, Result};
-use crate::request::Size;
+use crate::image::Size;
 use crate::tensor::{Tensor, tensor};
 use kandinsky_models::manifest::ClipImage;
 

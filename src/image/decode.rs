@@ -3,8 +3,8 @@
 use super::format::{self, Read};
 use super::{Mask, Picture, Rgb};
 use crate::error::{Error, Kind, Result};
+use crate::image::Size;
 use crate::limits;
-use crate::request::Size;
 use image::DynamicImage;
 use std::io::Read as _;
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use super::Picture;
 use crate::error::{Error, Kind, Result};
-use crate::request::Size;
+use crate::image::Size;
 
 impl Picture {
     /// Pictures of one size side by side, `columns` a row; what is left of the last row is white.

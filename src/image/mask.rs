@@ -4,7 +4,7 @@ use super::movq::pad;
 use super::resize::{self, Filter, Source};
 use super::{Picture, Rgb};
 use crate::error::{Error, Kind, Result};
-use crate::request::Size;
+use crate::image::Size;
 use crate::tensor::{Tensor, tensor};
 use ndarray::{Array2, ArrayView2, Axis, Ix4};
 

@@ -11,6 +11,7 @@ mod metadata;
 pub mod movq;
 pub mod resize;
 mod save;
+mod size;
 
 pub use canvas::{Canvas, Sides, View};
 pub use composite::composite;
@@ -18,9 +19,10 @@ pub use format::Format;
 pub use mask::Mask;
 pub use metadata::{Metadata, read_metadata};
 pub use save::check_target;
+pub use size::Size;
 
 use crate::error::{Error, Kind, Result};
-use crate::request::{Job, Size};
+use crate::profile::Profile;
 use crate::tensor::Tensor;
 
 /// A red, green and blue byte.
@@ -47,12 +49,16 @@ impl Picture {
         Ok(Self { size, pixels, metadata: None })
     }
 
-    /// The upper left `size` of pixels f32\[3,H,W\] or \[1,3,H,W\] in \[-1,1\], rounded as the reference does
-    /// (diffusers' `numpy_to_pil`): to \[0,1\], times 255, halves to even.
+    /// The upper left `size` of pixels f32\[3,H,W\] or \[1,3,H,W\] in \[-1,1\], as bytes in the rounding of a
+    /// code base: both round halves to even, diffusers on the scale of 255 and the original on that of 127.5.
     ///
     /// # Errors
     /// When the tensor has another shape, is smaller than `size`, or holds something that is no number.
-    pub fn from_pixels(pixels: &Tensor, size: Size) -> Result<Self> {
+    pub fn from_pixels(pixels: &Tensor, size: Size, profile: Profile) -> Result<Self> {
+        let byte = match profile {
+            Profile::Diffusers => byte,
+            Profile::Original => original_byte,
+        };
         let (planes, width) = planes(pixels, size)?;
         let [red, green, blue] = planes.map(|plane| {
             let rows = plane.chunks_exact(width).take(size.height);
@@ -84,14 +90,9 @@ impl Picture {
         self.metadata.as_ref()
     }
 
-    /// Notes that the picture was drawn by `model` for `job`, whose seed is the picture's own; files carry
-    /// it.
-    ///
-    /// # Errors
-    /// When the job holds a number that JSON cannot.
-    pub fn describe(&mut self, model: &str, job: &Job) -> Result<()> {
-        self.metadata = Some(Metadata::new(model, job)?);
-        Ok(())
+    /// Notes how the picture was made; files carry it.
+    pub fn describe(&mut self, metadata: Metadata) {
+        self.metadata = Some(metadata);
     }
 }
 
@@ -112,9 +113,17 @@ fn planes(pixels: &Tensor, size: Size) -> Result<([&[f32]; 3], usize)> {
     }
 }
 
-/// A value in \[-1,1\] as a byte; `None` for NaN.
-#[expect(clippy::as_conversions, reason = "the value is a whole number from 0 to 255 by then")]
+/// A value in \[-1,1\] as a byte; `None` for NaN (diffusers `numpy_to_pil`).
 fn byte(value: f32) -> Option<u8> {
-    let unit = (value / 2.0 + 0.5).clamp(0.0, 1.0);
-    (!unit.is_nan()).then(|| (unit * 255.0).round_ties_even() as u8)
+    whole((value / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0)
+}
+
+/// As [`byte`] (ai-forever/Kandinsky-2 `process_images`).
+fn original_byte(value: f32) -> Option<u8> {
+    whole(((value + 1.0) * 127.5).clamp(0.0, 255.0))
+}
+
+#[expect(clippy::as_conversions, reason = "the value is a whole number from 0 to 255 by then")]
+fn whole(level: f32) -> Option<u8> {
+    (!level.is_nan()).then(|| level.round_ties_even() as u8)
 }

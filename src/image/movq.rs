@@ -4,7 +4,7 @@
 use super::Picture;
 use super::resize::{self, Filter};
 use crate::error::{Error, Kind, Result};
-use crate::request::Size;
+use crate::image::Size;
 use crate::tensor::{Tensor, tensor};
 
 impl Picture {

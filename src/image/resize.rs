@@ -7,7 +7,7 @@
 
 use super::Picture;
 use crate::error::{Error, Kind, Result};
-use crate::request::Size;
+use crate::image::Size;
 use std::f64::consts::PI;
 
 /// Fractional bits of a weight: 32, less 8 of the byte, less 2 for sums beyond it and the sign.

@@ -1,3 +1,205 @@
-//! Ways to come by an image embedding and starting latents: one file a mode.
+//! The regimes of the paper, all one way: texts to embeddings, to an image embedding, to latents, to pixels.
+//!
+//! They differ in two things alone: where the image embedding comes from ([`embeds`]: the prior, a mix of
+//! pictures and texts) and what the latents start from ([`start`]: noise, a picture, a picture with a hole).
+//! Any of the one goes with any of the other.
 
-pub mod text_to_image;
+mod diffusion;
+pub mod embeds;
+mod fitted;
+pub mod start;
+mod texts;
+
+use crate::component::Networks;
+use crate::component::text::MultilingualText;
+use crate::constants::Constants;
+use crate::error::Result;
+use crate::guidance::Guidance;
+use crate::image::{Picture, Size};
+use crate::priors::{FittedPrior, PriorKind};
+use crate::progress::{Stage, Watch};
+use crate::request::Job;
+use crate::sampler::{self, Role};
+use crate::stage::decode::{self, Decode};
+use crate::stage::denoise::{self, Condition, DenoiseRun};
+use crate::stage::encode::Encoder;
+use crate::stage::noise::PictureNoise;
+use crate::tensor::{Tensor, concat};
+use crate::timing::Timings;
+use embeds::Embeds;
+use kandinsky_models::manifest::Latent;
+use kandinsky_models::{Component, Folder};
+use start::Begin;
+use std::ops::Range;
+use std::time::Instant;
+use texts::Texts;
+
+/// Latent numbers a side of a batch: what one call of the UNet may hold of pictures (a 512x512 one).
+const BATCH_AREA: usize = 64 * 64;
+
+/// What a regime works with.
+pub struct Tools<'a> {
+    /// The graphs.
+    pub networks: &'a mut Networks,
+    /// Tokenisers and the constant encodings.
+    pub encoder: Encoder<'a>,
+    /// The model's constants.
+    pub constants: &'a Constants,
+    /// The fitted prior, for jobs that use one.
+    pub prior: Option<&'a FittedPrior>,
+    /// How long stages took.
+    pub timings: &'a mut Timings,
+}
+
+impl Tools<'_> {
+    /// Runs `work` and adds its time to a stage.
+    fn timed<T>(&mut self, stage: Stage, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let begin = Instant::now();
+        let done = work(self);
+        self.timings.add(stage, begin.elapsed());
+        done
+    }
+}
+
+/// What was drawn, a row a picture.
+pub struct Drawn {
+    /// The pictures.
+    pub pictures: Vec<Picture>,
+    /// Their latents f32\[B,4,h,w\].
+    pub latents: Tensor,
+    /// Their image embeddings f32\[B,D\].
+    pub image_embeds: Tensor,
+}
+
+/// Draws all pictures of a job, in batches that fit.
+///
+/// # Errors
+/// When a prompt or a picture cannot be used, a network fails or the caller cancels.
+pub fn draw(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Drawn> {
+    let sides = Sides::new(&tools.networks.folder().manifest().latent, job);
+    let begin = start::begin(tools, job, &sides, watch)?;
+    let seen = embeds::see(tools, job, watch)?;
+    let texts = texts::encode(tools, job, watch)?;
+    let seeds: Vec<u64> = (0..job.pictures()).map(|picture| job.seed_of(picture)).collect();
+    let mut noise = PictureNoise::new(&seeds);
+    // The whole prior comes before the whole decoder, so that each network is in memory in its turn.
+    let parts = sides.parts(job.pictures());
+    let mut embeds = Vec::with_capacity(parts.len());
+    for part in &parts {
+        embeds.push(embeds::of(tools, job, (&texts, &seen), (part, &mut noise), watch)?);
+    }
+    let image_embeds: Vec<Tensor> = embeds.iter().map(|part: &Embeds| part.positive.clone()).collect();
+    let (mut pictures, mut all_latents) =
+        (Vec::with_capacity(job.pictures()), Vec::with_capacity(parts.len()));
+    for (part, embeds) in parts.iter().zip(embeds) {
+        let latents = latents(tools, job, (&texts, embeds), (part, &mut noise), (&begin, &sides, watch))?;
+        pictures.extend(pixels(tools, job, &latents, part, (&begin, &sides, watch))?);
+        all_latents.push(latents);
+    }
+    Ok(Drawn { pictures, latents: concat(&all_latents, 0)?, image_embeds: concat(&image_embeds, 0)? })
+}
+
+/// The graphs that a job needs, in the order in which they run. The image encoder is among them only where a
+/// picture is looked at, or its constant is not stored.
+///
+/// # Errors
+/// When the model lacks a UNet that the job needs.
+pub fn graphs(folder: &Folder, constants: &Constants, job: &Job) -> Result<Vec<Component>> {
+    let looks = job.mix.iter().any(|part| part.what.picture().is_some());
+    let looks = looks || job.negative_picture.is_some() || constants.zero_image.is_none();
+    let mut needed = vec![Component::TextEncoder, Component::MultilingualEncoder];
+    if job.prior == PriorKind::Diffusion {
+        needed.extend([Component::PriorPrefix, Component::PriorStep]);
+    }
+    needed.extend(looks.then_some(Component::ImageEncoder));
+    needed.extend(job.start.picture().map(|_| Component::MovqEncoder));
+    needed.extend(start::which(folder, &job.start)?.parts());
+    needed.extend(job.quantize.then_some(Component::MovqQuantize));
+    needed.push(Component::MovqDecoder);
+    Ok(needed)
+}
+
+/// Sides of latents and of what comes out.
+pub struct Sides {
+    /// Latent rows.
+    pub height: usize,
+    /// Latent columns.
+    pub width: usize,
+    /// Latent channels.
+    pub channels: usize,
+    /// Size in pixels at which everything is computed: the job's, rounded up to the model's multiple.
+    pub rounded: Size,
+    /// Size of the pictures.
+    pub output: Size,
+}
+
+impl Sides {
+    fn new(latent: &Latent, job: &Job) -> Self {
+        let (multiple, factor) = (latent.multiple.max(1), latent.factor.max(1));
+        let side = |length: usize| length.div_ceil(factor * multiple) * multiple;
+        let (height, width) = (side(job.size.height), side(job.size.width));
+        let rounded = Size { width: width * factor, height: height * factor };
+        let output = if job.rounded { rounded } else { job.size };
+        Self { height, width, channels: latent.channels, rounded, output }
+    }
+
+    /// Which pictures are denoised together.
+    fn parts(&self, pictures: usize) -> Vec<Range<usize>> {
+        let batch = (BATCH_AREA / (self.height * self.width).max(1)).clamp(1, pictures.max(1));
+        (0..pictures).step_by(batch).map(|start| start..(start + batch).min(pictures)).collect()
+    }
+}
+
+/// The latents of the pictures of a part.
+fn latents(
+    tools: &mut Tools<'_>,
+    job: &Job,
+    (texts, embeds): (&Texts, Embeds),
+    (part, noise): (&Range<usize>, &mut PictureNoise),
+    (begin, sides, watch): (&Begin, &Sides, &mut Watch<'_>),
+) -> Result<Tensor> {
+    tools.timed(Stage::Denoise, |tools| {
+        let guidance = Guidance::new(job.guidance);
+        let condition = condition(guidance, texts, embeds, part)?;
+        let manifest = tools.networks.folder().manifest();
+        let sampler = sampler::build(&job.sampler, &manifest.schedulers, Role::Decoder, job.steps)?;
+        let mut noise = noise.part(part.start, part.end);
+        let start = begin.latents(job, sides, sampler.as_ref(), (part.len(), &mut noise))?;
+        let known = begin.known(part.len())?;
+        let (sampler, noise, unet) = (sampler.as_ref(), &mut noise, begin.unet);
+        let run = DenoiseRun { sampler, guidance, noise, start, unet, known };
+        denoise::sample(tools.networks, condition, run, watch)
+    })
+}
+
+/// What conditions the UNet; the unconditional half first where guidance is on.
+fn condition(guidance: Guidance, texts: &Texts, embeds: Embeds, part: &Range<usize>) -> Result<Condition> {
+    let text = texts.unet(part)?;
+    if !guidance.is_on() {
+        return Ok(Condition { text, image: embeds.positive });
+    }
+    let negative = texts.unet_negative.repeated(part.len())?;
+    let text = MultilingualText::concat(&[negative, text])?;
+    Ok(Condition { text, image: concat(&[embeds.negative, embeds.positive], 0)? })
+}
+
+/// The pictures of a part's latents.
+fn pixels(
+    tools: &mut Tools<'_>,
+    job: &Job,
+    latents: &Tensor,
+    part: &Range<usize>,
+    (begin, sides, watch): (&Begin, &Sides, &mut Watch<'_>),
+) -> Result<Vec<Picture>> {
+    tools.timed(Stage::Decode, |tools| {
+        let how = Decode {
+            size: sides.output,
+            quantize: job.quantize,
+            profile: job.profile,
+            done: part.start,
+            total: job.pictures(),
+        };
+        let drawn = decode::pictures(tools.networks, latents, &how, watch)?;
+        drawn.into_iter().map(|picture| begin.joined(picture)).collect()
+    })
+}

@@ -1,39 +1,49 @@
-//! Latents to pixels: MoVQ without quantisation, as the released code decodes.
+//! Latents to pixels: MoVQ, without quantisation as the released code decodes, or with it as the paper says.
 
 use crate::component::{Networks, movq};
 use crate::error::Result;
-use crate::image::Picture;
+use crate::image::{Picture, Size};
+use crate::profile::Profile;
 use crate::progress::{Stage, Watch};
-use crate::request::Size;
 use crate::tensor::{Tensor, rows};
 
-/// Pictures of latents f32\[B,4,h,w\], cropped to `size`.
+/// How latents become pictures.
+#[derive(Debug, Clone, Copy)]
+pub struct Decode {
+    /// Size of the pictures; what was computed beyond it is cropped.
+    pub size: Size,
+    /// Whether the nearest codebook entries are decoded instead of the latents.
+    pub quantize: bool,
+    /// Whose rounding to bytes.
+    pub profile: Profile,
+    /// Pictures decoded before, for progress.
+    pub done: usize,
+    /// Pictures in all, for progress.
+    pub total: usize,
+}
+
+/// Pictures of latents f32\[B,4,h,w\].
 ///
 /// # Errors
 /// When the network fails or the caller cancels.
 pub fn pictures(
     networks: &mut Networks,
     latents: &Tensor,
-    size: Size,
+    how: &Decode,
     watch: &mut Watch<'_>,
-    place: Place,
 ) -> Result<Vec<Picture>> {
     let count = latents.shape().first().copied().unwrap_or(0);
     let mut pictures = Vec::with_capacity(count);
     for row in 0..count {
         watch.check()?;
-        let pixels = movq::decode(networks, rows(latents, row, row + 1)?)?;
-        pictures.push(Picture::from_pixels(&pixels, size)?);
-        watch.step(Stage::Decode, place.done + row + 1, place.total)?;
+        let mut latents = rows(latents, row, row + 1)?;
+        if how.quantize {
+            (latents, _) = movq::quantize(networks, latents)?;
+            watch.check()?;
+        }
+        let pixels = movq::decode(networks, latents)?;
+        pictures.push(Picture::from_pixels(&pixels, how.size, how.profile)?);
+        watch.step(Stage::Decode, how.done + row + 1, how.total)?;
     }
     Ok(pictures)
-}
-
-/// Which of all pictures these are, for progress.
-#[derive(Debug, Clone, Copy)]
-pub struct Place {
-    /// Pictures decoded before.
-    pub done: usize,
-    /// Pictures in all.
-    pub total: usize,
 }

@@ -5,7 +5,7 @@ use crate::component::{Networks, prior::Prefix};
 use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Tensor, concat, rows};
-use crate::text::{Tokenizers, Truncation, Weighted};
+use crate::text::{Prompt, Tokenizers, Truncation, Weighted};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Prompts of a call of the text encoder whose states are not kept.
@@ -22,12 +22,13 @@ pub struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// Which ends of a request's prompts will not be seen.
+    /// Which ends of a request's texts will not be seen.
     ///
     /// # Errors
-    /// When a prompt cannot be used, which is then named.
-    pub fn truncations(&self, prompt: &str, negative: Option<&str>) -> Result<Vec<Truncation>> {
-        self.tokenizers.truncations(prompt, negative, self.weighted)
+    /// When a text cannot be used, which is then named.
+    pub fn truncations(&self, texts: &[(Prompt, &str)]) -> Result<Vec<Truncation>> {
+        let of = |(which, text): &(Prompt, &str)| self.tokenizers.truncations(*which, text, self.weighted);
+        Ok(texts.iter().map(of).collect::<Result<Vec<_>>>()?.concat())
     }
 
     /// The prior's prefix for prompts, a row each.

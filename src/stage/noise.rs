@@ -12,10 +12,9 @@ pub struct PictureNoise {
 }
 
 impl PictureNoise {
-    /// Generators seeded `seed`, `seed + 1`, …
-    pub fn new(seed: u64, pictures: usize) -> Self {
-        let seeds = (0..).map(|i| seed.wrapping_add(i)).take(pictures);
-        Self { generators: seeds.map(TorchCpu::new).collect() }
+    /// A generator for each seed.
+    pub fn new(seeds: &[u64]) -> Self {
+        Self { generators: seeds.iter().copied().map(TorchCpu::new).collect() }
     }
 
     /// How many pictures there are.

@@ -85,25 +85,12 @@ impl Tokenizers {
         self.multilingual.encode(prompt)
     }
 
-    /// Which ends of the prompts the encoders will not see. `weighted` says whether the prompts are in the
-    /// notation of [`Weighted`].
+    /// Which ends of a prompt the encoders will not see. `weighted` says whether it is in the notation of
+    /// [`Weighted`].
     ///
     /// # Errors
     /// As [`Tokenizers::clip`] and [`Weighted::parse`], which name the prompt.
-    pub fn truncations(
-        &self,
-        prompt: &str,
-        negative: Option<&str>,
-        weighted: bool,
-    ) -> Result<Vec<Truncation>> {
-        let mut all = self.truncations_of(Prompt::Prompt, prompt, weighted)?;
-        if let Some(negative) = negative {
-            all.extend(self.truncations_of(Prompt::Negative, negative, weighted)?);
-        }
-        Ok(all)
-    }
-
-    fn truncations_of(&self, which: Prompt, text: &str, weighted: bool) -> Result<Vec<Truncation>> {
+    pub fn truncations(&self, which: Prompt, text: &str, weighted: bool) -> Result<Vec<Truncation>> {
         let what = which.in_words();
         check(what, text)?;
         let text = if weighted { Weighted::parse_named(what, text)? } else { Weighted::plain(text) };

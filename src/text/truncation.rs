@@ -26,6 +26,8 @@ pub enum Prompt {
     Prompt,
     /// What it shall not show.
     Negative,
+    /// A part of a mix.
+    Mix,
 }
 
 impl Prompt {
@@ -34,6 +36,7 @@ impl Prompt {
         match self {
             Self::Prompt => "the prompt",
             Self::Negative => "the negative prompt",
+            Self::Mix => "a text of the mix",
         }
     }
 }

@@ -69,7 +69,7 @@ fn clip_text(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
 
 fn clip_vision(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
     let pixels = case.need("in.pixel_values");
-    let zero = kandinsky::mode::text_to_image::zero_image_embed(networks)?;
+    let zero = kandinsky::mode::embeds::zero_image_embed(networks)?;
     let inputs = [("pixels", pixels.into())];
     let [embed, hidden] = networks.call_f32(Component::ImageEncoder, &inputs, ["embed", "hidden"])?;
     Ok(vec![("out.image_embeds", embed), ("out.last_hidden_state", hidden), ("out.zero_image_embeds", zero)])

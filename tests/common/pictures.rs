@@ -3,7 +3,7 @@
 
 use kandinsky::Result;
 use kandinsky::image::{Picture, Rgb};
-use kandinsky::request::{Job, Size};
+use kandinsky::request::{Blend, Job, PriorKind, Profile, Size, Start};
 use std::path::{Path, PathBuf};
 
 /// A picture of many edges, the same everywhere.
@@ -19,17 +19,31 @@ pub fn pattern(width: usize, height: usize) -> Picture {
 /// A job whose prompts are in two scripts.
 pub fn job() -> Job {
     Job {
-        prompt: "красное яблоко, \"4k\"\nphoto".to_owned(),
+        prompt: vec!["красное яблоко, \"4k\"\nphoto".to_owned()],
         negative: Some("low quality".to_owned()),
+        negative_prior: None,
+        negative_decoder: None,
+        negative_picture: None,
+        mix: Vec::new(),
+        blend: Blend::Linear,
+        start: Start::Noise,
+        count: 1,
         seed: u64::MAX,
+        seeds: Vec::new(),
+        size: Size { width: 20, height: 10 },
+        rounded: false,
         steps: 50,
         guidance: 4.5,
+        sampler: "ddim".to_owned(),
+        timesteps: Vec::new(),
         prior_steps: 25,
         prior_guidance: 4.0,
-        size: Size { width: 20, height: 10 },
-        count: 1,
-        sampler: "ddim".to_owned(),
-        rounded: false,
+        prior_sampler: "unclip".to_owned(),
+        prior: PriorKind::Diffusion,
+        prior_file: None,
+        weighted: false,
+        quantize: false,
+        profile: Profile::Diffusers,
     }
 }
 

@@ -78,7 +78,7 @@ pub fn prior(engine: &Engine, case: &Case) -> Check {
                 start: case.find("in.latents"),
             };
             let drawn = prior::sample(networks, &text, engine.constants(), run, &mut Watch::default())?;
-            let zero = kandinsky::mode::text_to_image::zero_image_embed(networks)?;
+            let zero = kandinsky::mode::embeds::zero_image_embed(networks)?;
             Ok((drawn, zero))
         })
         .map_err(|e| e.to_string())?;

@@ -1,0 +1,262 @@
+//! What every command that draws has in common: settings, the run with its bars, the report.
+
+use super::bars::Bars;
+use super::{Report, RuntimeArgs, cancel_on_interrupt, to_json};
+use crate::engine::{Engine, Outcome, find_model};
+use crate::error::{Error, Kind, Result};
+use crate::image::check_target;
+use crate::progress::Watch;
+use crate::request::{Blend, Job, Part, Profile, Request, Size};
+use serde::Serialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Settings of a picture. What is not given comes from the model.
+#[derive(clap::Args)]
+pub struct DrawArgs {
+    /// What it shall not show; reaches both stages: the prior (its unconditional half, and an image
+    /// embedding to move away from) and the decoder (its unconditional half)
+    #[arg(long, value_name = "TEXT", help_heading = NEGATIVE)]
+    negative: Option<String>,
+    /// The same for the prior alone
+    #[arg(long, value_name = "TEXT", help_heading = NEGATIVE)]
+    negative_prior: Option<String>,
+    /// The same for the decoder alone
+    #[arg(long, value_name = "TEXT", help_heading = NEGATIVE)]
+    negative_decoder: Option<String>,
+    /// A picture whose look the decoder moves away from
+    #[arg(long, value_name = "FILE", help_heading = NEGATIVE)]
+    negative_picture: Option<PathBuf>,
+    /// Condition the picture by a part of a mix, [WEIGHT=]TEXT or [WEIGHT=]@FILE, instead of the prompt
+    /// through the prior; may be given several times
+    #[arg(long = "mix", value_name = "PART", value_parser = part, help_heading = CONDITION)]
+    mixed: Vec<Part>,
+    /// Mix along the sphere instead of by a weighted sum
+    #[arg(long, help_heading = CONDITION)]
+    spherical: bool,
+    /// Seed of the first picture, picture i gets seed + i; drawn and printed when it is not given
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// A seed for each picture
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "seed")]
+    seeds: Vec<u64>,
+    /// Decoder steps, 1 to 1000
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
+    /// Decoder guidance, 0 to 30; 1 and less turns it off
+    #[arg(long, value_name = "X")]
+    guidance: Option<f64>,
+    /// The decoder's sampler
+    #[arg(long, value_name = "NAME")]
+    sampler: Option<String>,
+    /// The decoder's timesteps, falling, instead of --steps
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "steps")]
+    timesteps: Vec<i32>,
+    /// Where image embeddings of texts come from: the diffusion prior, a fitted one, or none, where the text
+    /// embedding stands in
+    #[arg(long, value_name = "KIND", default_value = "diffusion", value_parser = ["diffusion", "linear", "residual", "none"])]
+    prior: String,
+    /// The file of a fitted prior (kandinsky fit-prior writes one)
+    #[arg(long, value_name = "FILE")]
+    prior_file: Option<PathBuf>,
+    /// Prior steps, 2 to 1000
+    #[arg(long, value_name = "N")]
+    prior_steps: Option<usize>,
+    /// Prior guidance, 0 to 30; 1 and less turns it off
+    #[arg(long, value_name = "X")]
+    prior_guidance: Option<f64>,
+    /// The prior's sampler
+    #[arg(long, value_name = "NAME")]
+    prior_sampler: Option<String>,
+    /// Width and height in pixels, 64 to 2048 a side, such as 512x768
+    #[arg(long, value_name = "WxH", conflicts_with = "aspect")]
+    size: Option<Size>,
+    /// Aspect ratio at the model's own area: 1:1, 2:3, 3:2, 9:16, 16:9
+    #[arg(long, value_name = "W:H")]
+    aspect: Option<String>,
+    /// Keep the size that was computed, a multiple of the model's, instead of cropping to the one asked for
+    #[arg(long)]
+    rounded: bool,
+    /// Pictures of each prompt, 10 at most in all; several are named picture-1.png, picture-2.png, …
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    count: usize,
+    /// Read (word:1.3) in texts as a weight, 0 to 2; a \ before a parenthesis makes it text
+    #[arg(long)]
+    weighted: bool,
+    /// Quantise the latents before MoVQ decodes them: on is what the paper says it does, off (the default) is
+    /// what the released code does
+    #[arg(long)]
+    quantize: bool,
+    /// Whose timesteps, clamps and rounding: diffusers' or the original repository's
+    #[arg(long, value_name = "NAME", default_value = "diffusers", value_parser = ["diffusers", "original"])]
+    profile: String,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Where a picture is drawn and where it goes.
+#[derive(clap::Args)]
+pub struct RunArgs {
+    /// The model folder; else KANDINSKY_MODEL, else models/emoji beside the executable or here
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// The picture to write: .png, .jpg or .webp
+    #[arg(short, long, value_name = "FILE", default_value = "picture.png")]
+    output: PathBuf,
+    /// Replace files that exist
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+}
+
+const NEGATIVE: &str = "What to move away from";
+const CONDITION: &str = "What to condition on";
+
+impl DrawArgs {
+    /// Sets everything that is the same for all regimes, and draws.
+    pub fn draw(&self, mut request: Request) -> Result<Box<dyn Report>> {
+        if !self.mixed.is_empty() {
+            request.mix.extend(self.mixed.iter().cloned());
+        }
+        let request = Request {
+            negative: self.negative.clone(),
+            negative_prior: self.negative_prior.clone(),
+            negative_decoder: self.negative_decoder.clone(),
+            negative_picture: self.negative_picture.clone().map(Into::into),
+            blend: if self.spherical { Blend::Spherical } else { Blend::Linear },
+            count: self.count,
+            seed: self.seed,
+            seeds: self.seeds.clone(),
+            size: self.size,
+            aspect: self.aspect.clone(),
+            rounded: self.rounded,
+            steps: self.steps,
+            guidance: self.guidance,
+            sampler: self.sampler.clone(),
+            timesteps: self.timesteps.clone(),
+            prior_steps: self.prior_steps,
+            prior_guidance: self.prior_guidance,
+            prior_sampler: self.prior_sampler.clone(),
+            prior: self.prior.parse()?,
+            prior_file: self.prior_file.clone(),
+            weighted: self.weighted,
+            quantize: self.quantize,
+            profile: if self.profile == Profile::Original.name() {
+                Profile::Original
+            } else {
+                Profile::Diffusers
+            },
+            ..request
+        };
+        self.run.draw(&request).map(|drawn| -> Box<dyn Report> { Box::new(drawn) })
+    }
+}
+
+impl RunArgs {
+    /// Draws a request and writes its pictures.
+    pub fn draw(&self, request: &Request) -> Result<Drawn> {
+        crate::limits::COUNT.check(request.count)?;
+        let files = output_files(&self.output, request.prompt.len().saturating_mul(request.count));
+        files.iter().try_for_each(|file| check_target(file, self.force))?;
+        let (model, how) = find_model(self.model.as_deref())?;
+        let engine = Engine::open_with(&model, &self.runtime.options()?)?;
+        eprintln!("model    {} ({}, {how})", engine.manifest().name, model.display());
+        eprintln!("runtime  {}", engine.runtime());
+        engine.notes().iter().for_each(|note| eprintln!("         {note}"));
+        let cancel = cancel_on_interrupt()?;
+        let mut bars = Bars::default();
+        let mut watch = Watch { on_progress: Some(Box::new(|progress| bars.show(progress))), cancel };
+        let outcome = engine.run_all(request, &mut watch);
+        drop(watch);
+        bars.clear();
+        let outcome = outcome?;
+        for (picture, file) in outcome.pictures.iter().zip(&files) {
+            if self.force { picture.replace(file) } else { picture.save(file) }?;
+        }
+        Ok(Drawn::new(&engine, &model, outcome, files))
+    }
+}
+
+/// Reads a part of a mix: `[WEIGHT=]TEXT` or `[WEIGHT=]@FILE`.
+pub fn part(text: &str) -> std::result::Result<Part, String> {
+    let weighed = text.split_once('=').and_then(|(weight, rest)| Some((weight.trim().parse().ok()?, rest)));
+    let (weight, what) = weighed.unwrap_or((1.0, text));
+    match what.strip_prefix('@') {
+        Some("") => Err(format!("{text:?} names no file behind the @")),
+        Some(file) => Ok(Part::picture(file, weight)),
+        None => Ok(Part::text(what, weight)),
+    }
+}
+
+/// `apple.png`, or `apple-1.png`, `apple-2.png`, … for several pictures.
+fn output_files(output: &Path, count: usize) -> Vec<PathBuf> {
+    if count == 1 {
+        return vec![output.to_owned()];
+    }
+    let stem = output.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = output.extension().map_or_else(|| "png".into(), |e| e.to_string_lossy());
+    (1..=count).map(|i| output.with_file_name(format!("{stem}-{i}.{extension}"))).collect()
+}
+
+/// What was drawn.
+#[derive(Serialize)]
+pub struct Drawn {
+    model: String,
+    model_path: PathBuf,
+    runtime: String,
+    regime: &'static str,
+    job: Job,
+    seconds: Vec<(&'static str, f64)>,
+    files: Vec<PathBuf>,
+    notes: Vec<String>,
+    #[serde(skip)]
+    outcome: Outcome,
+}
+
+impl Drawn {
+    fn new(engine: &Engine, model: &Path, outcome: Outcome, files: Vec<PathBuf>) -> Self {
+        let mut seconds: Vec<_> =
+            outcome.timings.iter().map(|(stage, time)| (stage.name(), time.as_secs_f64())).collect();
+        seconds.push(("total", outcome.timings.total().as_secs_f64()));
+        Self {
+            model: engine.manifest().name.clone(),
+            model_path: model.to_owned(),
+            runtime: outcome.runtime.clone(),
+            regime: outcome.job.regime(),
+            job: outcome.job.clone(),
+            seconds,
+            files,
+            notes: outcome.notes.clone(),
+            outcome,
+        }
+    }
+
+    /// The pictures and everything else that came of the request.
+    pub const fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+}
+
+impl fmt::Display for Drawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (stage, seconds) in &self.seconds {
+            writeln!(f, "{stage:<8} {seconds:.2} s")?;
+        }
+        let seeds: Vec<_> = (0..self.files.len()).map(|i| self.job.seed_of(i).to_string()).collect();
+        writeln!(f, "seed     {}", seeds.join(", "))?;
+        self.notes.iter().try_for_each(|note| writeln!(f, "note     {note}"))?;
+        self.files.iter().try_for_each(|file| writeln!(f, "picture  {}", file.display()))
+    }
+}
+
+impl Report for Drawn {
+    fn json(&self) -> Result<serde_json::Value> {
+        let mut value = to_json(self)?;
+        let seconds = self.seconds.iter().map(|(k, v)| ((*k).to_owned(), (*v).into())).collect();
+        let slot = value.get_mut("seconds");
+        let slot = slot.ok_or_else(|| Error::new(Kind::Internal, "the report has no times"))?;
+        *slot = serde_json::Value::Object(seconds);
+        Ok(value)
+    }
+}

@@ -1,0 +1,209 @@
+//! Where image embeddings come from: the prior, the CLIP image encoder, or a mix of both.
+
+use super::Tools;
+use super::diffusion::Diffusion;
+use super::fitted::Fitted;
+use super::texts::Texts;
+use crate::component::{Networks, image_encoder};
+use crate::error::{Error, Kind, Result};
+use crate::guidance::Guidance;
+use crate::image::clip;
+use crate::progress::{Stage, Watch};
+use crate::request::{Blend, Input, Job, Subject};
+use crate::sampler::{self, Role};
+use crate::stage::noise::PictureNoise;
+use crate::tensor::{Tensor, repeat};
+use ndarray::IxDyn;
+use std::ops::Range;
+
+/// Image embeddings of pictures f32\[B,D\], and of what they shall not be.
+pub struct Embeds {
+    /// What they shall be.
+    pub positive: Tensor,
+    /// What they shall not be.
+    pub negative: Tensor,
+}
+
+/// Image embeddings f32\[1,D\] of the pictures that a job reads.
+pub struct Seen {
+    mixed: Vec<Tensor>,
+    negative: Option<Tensor>,
+}
+
+/// Encodes the pictures of a mix and the negative picture.
+pub fn see(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Seen> {
+    let mixed: Vec<&Input> = job.mix.iter().filter_map(|part| part.what.picture()).collect();
+    let total = mixed.len() + usize::from(job.negative_picture.is_some());
+    tools.timed(Stage::Look, |tools| {
+        let mut embeds = Vec::with_capacity(total);
+        for input in mixed.iter().copied().chain(&job.negative_picture) {
+            embeds.push(embed(tools.networks, input)?);
+            watch.step(Stage::Look, embeds.len(), total)?;
+        }
+        let negative = if job.negative_picture.is_some() { embeds.pop() } else { None };
+        Ok(Seen { mixed: embeds, negative })
+    })
+}
+
+/// The CLIP embedding f32\[1,D\] of a picture.
+fn embed(networks: &mut Networks, input: &Input) -> Result<Tensor> {
+    let pixels = clip::prepare(input.picture()?, &networks.folder().manifest().clip_image)?;
+    image_encoder::encode(networks, pixels)
+}
+
+/// Where the image embeddings of texts come from. One file each: [`super::diffusion`], [`super::fitted`].
+pub trait Prior {
+    /// Embeddings f32\[B,D\] of the prompts of pictures, and of what they are steered away from where that is
+    /// a text.
+    ///
+    /// # Errors
+    /// When a network fails or the caller cancels.
+    fn of_prompts(&mut self, part: &Range<usize>) -> Result<(Tensor, Option<Tensor>)>;
+
+    /// The embedding f32\[B,D\] of a text of the mix, a row a picture.
+    ///
+    /// # Errors
+    /// As [`Prior::of_prompts`].
+    fn of_mixed(&mut self, index: usize, count: usize) -> Result<Tensor>;
+
+    /// What a mix is steered away from where that is a text, as many rows as `like` has.
+    ///
+    /// # Errors
+    /// As [`Prior::of_prompts`].
+    fn of_mix_negative(&mut self, like: &Tensor) -> Result<Option<Tensor>>;
+}
+
+/// Image embeddings of the pictures of a part.
+pub fn of(
+    tools: &mut Tools<'_>,
+    job: &Job,
+    (texts, seen): (&Texts, &Seen),
+    (part, noise): (&Range<usize>, &mut PictureNoise),
+    watch: &mut Watch<'_>,
+) -> Result<Embeds> {
+    tools.timed(Stage::Prior, |tools| {
+        let zero = zero_image(tools)?;
+        let Some(texts) = &texts.prior else {
+            return through(&mut Fitted { tools, job, watch }, job, seen, (part, &zero));
+        };
+        let mut noise = noise.part(part.start, part.end);
+        let manifest = tools.networks.folder().manifest();
+        let sampler = sampler::build(&job.prior_sampler, &manifest.schedulers, Role::Prior, job.prior_steps)?;
+        let (guidance, sampler, noise) = (Guidance::new(job.prior_guidance), sampler.as_ref(), &mut noise);
+        let mix_has_negative = job.negative.as_ref().is_some_and(|text| !text.is_empty());
+        let mut prior = Diffusion { tools, texts, sampler, guidance, noise, watch, mix_has_negative };
+        through(&mut prior, job, seen, (part, &zero))
+    })
+}
+
+/// The prompts, or the mix, through a prior. What is steered away from is a picture where one was given, else a
+/// text, else the picture of zeros.
+fn through(
+    prior: &mut dyn Prior,
+    job: &Job,
+    seen: &Seen,
+    (part, zero): (&Range<usize>, &Tensor),
+) -> Result<Embeds> {
+    let (positive, text) = match job.mix.is_empty() {
+        true => prior.of_prompts(part)?,
+        false => {
+            let mixed = mixed(prior, job, seen, part.len())?;
+            let negative = prior.of_mix_negative(&mixed)?;
+            (mixed, negative)
+        }
+    };
+    let negative = match (&seen.negative, text) {
+        (Some(picture), _) => repeat(picture, part.len())?,
+        (None, Some(text)) => text,
+        (None, None) => repeat(zero, part.len())?,
+    };
+    Ok(Embeds { positive, negative })
+}
+
+/// The parts of a mix, blended, a row a picture.
+fn mixed(prior: &mut dyn Prior, job: &Job, seen: &Seen, count: usize) -> Result<Tensor> {
+    let (mut pictures, mut texts) = (seen.mixed.iter(), 0..);
+    let mut parts = Vec::with_capacity(job.mix.len());
+    for part in &job.mix {
+        let embed = match &part.what {
+            Subject::Picture(_) => repeat(pictures.next().ok_or_else(lost)?, count)?,
+            Subject::Text(_) => prior.of_mixed(texts.next().unwrap_or(0), count)?,
+        };
+        parts.push((part.weight, embed));
+    }
+    blend(job.blend, &parts)
+}
+
+fn lost() -> Error {
+    Error::new(Kind::Internal, "a part of the mix has no embedding")
+}
+
+/// Weighted embeddings f32\[B,D\] to one.
+///
+/// # Errors
+/// When there are none.
+pub fn blend(how: Blend, parts: &[(f64, Tensor)]) -> Result<Tensor> {
+    let (first, rest) = parts.split_first().ok_or_else(lost)?;
+    let narrow = crate::math::narrow;
+    match how {
+        Blend::Linear => {
+            let sum = |sum: Tensor, (weight, embed): &(f64, Tensor)| sum + embed * narrow(*weight);
+            Ok(rest.iter().fold(&first.1 * narrow(first.0), sum))
+        }
+        // Each next part is reached along the arc from what the parts before it make.
+        Blend::Spherical => {
+            let (mut weight, mut blended) = (first.0, first.1.clone());
+            for (more, embed) in rest {
+                weight += more;
+                let share = if weight > 0.0 { more / weight } else { 0.0 };
+                blended = along_arc(&blended, embed, share)?;
+            }
+            Ok(blended)
+        }
+    }
+}
+
+/// Each row of `a` turned towards that of `b` by a share of the angle between them, its length likewise between
+/// theirs (Shoemake, "Animating rotation with quaternion curves").
+fn along_arc(a: &Tensor, b: &Tensor, share: f64) -> Result<Tensor> {
+    let mut turned = Vec::with_capacity(a.shape().first().copied().unwrap_or(0));
+    for (a, b) in a.rows().into_iter().zip(b.rows()) {
+        let dot = |x: &ndarray::ArrayView1<'_, f32>, y: &ndarray::ArrayView1<'_, f32>| -> f64 {
+            x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+        };
+        let (long, wide) = (dot(&a, &a).sqrt(), dot(&b, &b).sqrt());
+        let cos = if long * wide > 0.0 { (dot(&a, &b) / (long * wide)).clamp(-1.0, 1.0) } else { 1.0 };
+        let sin = (1.0 - cos * cos).sqrt();
+        let length = long + (wide - long) * share;
+        // Nearly the same way, or opposite ways, between which there is no one arc: straight across.
+        let (of_a, of_b) = if sin < 1e-4 {
+            (1.0 - share, share)
+        } else {
+            let angle = crate::math::angle(sin, cos);
+            let (first, _) = crate::math::sin_cos((1.0 - share) * angle);
+            let (second, _) = crate::math::sin_cos(share * angle);
+            (length * first / sin / long, length * second / sin / wide)
+        };
+        let row =
+            a.iter().zip(&b).map(|(a, b)| crate::math::narrow(of_a * f64::from(*a) + of_b * f64::from(*b)));
+        turned.extend(row);
+    }
+    crate::tensor::tensor(a.shape(), turned)
+}
+
+/// The embedding of a picture of zeros: a constant of the folder, else computed.
+fn zero_image(tools: &mut Tools<'_>) -> Result<Tensor> {
+    match &tools.constants.zero_image {
+        Some(embed) => Ok(embed.clone()),
+        None => zero_image_embed(tools.networks),
+    }
+}
+
+/// Computes the embedding of a picture whose prepared pixels are all 0.
+///
+/// # Errors
+/// When the image encoder fails.
+pub fn zero_image_embed(networks: &mut Networks) -> Result<Tensor> {
+    let size = networks.folder().manifest().clip_image.size;
+    image_encoder::encode(networks, Tensor::zeros(IxDyn(&[1, 3, size, size])))
+}

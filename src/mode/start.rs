@@ -1,0 +1,178 @@
+//! What the latents start from: noise, a picture, or a picture with a hole.
+
+use super::{Sides, Tools};
+use crate::component::unet::Which;
+use crate::component::{Networks, movq};
+use crate::error::{Error, Kind, Result};
+use crate::image::{Canvas, Mask, Picture, Sides as Margins, View, composite, movq as pixels};
+use crate::math::{count, nearest};
+use crate::progress::{Stage, Watch};
+use crate::request::{Frame, Input, Job, Seam, Start};
+use crate::sampler::{Noise, Sampler};
+use crate::schedule::Schedule;
+use crate::stage::denoise::Known;
+use crate::tensor::{Tensor, repeat};
+use kandinsky_models::{Component, Folder};
+
+/// A start, its pictures encoded.
+pub struct Begin {
+    /// Which UNet runs.
+    pub unet: Which,
+    /// Latents f32\[1,4,h,w\] of the picture that is noised.
+    clean: Option<Tensor>,
+    /// What a UNet of 9 channels sees of the picture, one row.
+    known: Option<Known>,
+    /// What the result is joined with.
+    join: Option<Join>,
+}
+
+/// The input's own pixels, which stay outside the hole.
+struct Join {
+    picture: Picture,
+    mask: Mask,
+    feather: usize,
+}
+
+/// Encodes what a job starts from.
+pub fn begin(tools: &mut Tools<'_>, job: &Job, sides: &Sides, watch: &mut Watch<'_>) -> Result<Begin> {
+    let unet = which(tools.networks.folder(), &job.start)?;
+    let sees = channels(tools.networks.folder(), unet) > sides.channels;
+    let known = sees.then(|| Known::nothing(1, sides.height, sides.width, sides.channels));
+    let plain = Begin { unet, clean: None, known, join: None };
+    if job.start == Start::Noise {
+        return Ok(plain);
+    }
+    tools.timed(Stage::Look, |tools| {
+        let begin = match &job.start {
+            Start::Noise => plain,
+            Start::Edit { picture, .. } => {
+                let pixels = pixels::pixels(picture.picture()?, job.size, sides.rounded)?;
+                Begin { clean: Some(movq::encode(tools.networks, pixels)?), ..plain }
+            }
+            Start::Inpaint { picture, mask, invert, seam } => {
+                let hole = hole(picture, mask.as_ref(), *invert)?;
+                let picture = picture.picture()?.resized(job.size)?;
+                with_hole(tools.networks, plain, (picture, hole.resized(job.size)?), *seam, sides)?
+            }
+            Start::Outpaint { picture, frame, seam } => {
+                let canvas = framed(picture.picture()?, *frame)?;
+                with_hole(tools.networks, plain, (canvas.picture, canvas.mask), *seam, sides)?
+            }
+        };
+        watch.step(Stage::Look, 1, 1)?;
+        Ok(begin)
+    })
+}
+
+/// Which UNet a start needs.
+///
+/// # Errors
+/// When the model has none that inpaints.
+pub fn which(folder: &Folder, start: &Start) -> Result<Which> {
+    if !start.has_hole() {
+        return Ok(Which::Draw);
+    }
+    let latent = &folder.manifest().latent;
+    if folder.has(Component::InpaintStep) {
+        Ok(Which::Inpaint)
+    } else if latent.unet_channels > latent.channels {
+        Ok(Which::Draw)
+    } else {
+        let message = "the model has no UNet that inpaints; export it again with --inpaint";
+        Err(Error::new(Kind::BadModel, message))
+    }
+}
+
+/// Input channels of a UNet.
+fn channels(folder: &Folder, unet: Which) -> usize {
+    let latent = &folder.manifest().latent;
+    match unet {
+        Which::Draw => latent.unet_channels,
+        Which::Inpaint => 2 * latent.channels + 1,
+    }
+}
+
+/// What of a picture is repainted.
+fn hole(picture: &Input, mask: Option<&Input>, invert: bool) -> Result<Mask> {
+    let mask = match mask {
+        Some(mask) => Mask::from_picture(mask.picture()?)?,
+        None => picture.transparent()?.cloned().ok_or_else(|| {
+            let message = format!("{} has no transparent pixels, and no mask was given", picture.name());
+            Error::new(Kind::BadImage, message)
+        })?,
+    };
+    let mask = if invert { mask.inverted()? } else { mask };
+    mask.check(picture.picture()?)?;
+    Ok(mask)
+}
+
+fn framed(picture: &Picture, frame: Frame) -> Result<Canvas> {
+    match frame {
+        Frame::Extend { left, top, right, bottom } => {
+            Canvas::extend(picture, Margins { left, top, right, bottom })
+        }
+        Frame::Window { x, y, size } => Canvas::view(picture, View { x, y, size }),
+    }
+}
+
+/// A start from a picture, both of the job's size, part of which is repainted.
+fn with_hole(
+    networks: &mut Networks,
+    plain: Begin,
+    (picture, mask): (Picture, Mask),
+    seam: Seam,
+    sides: &Sides,
+) -> Result<Begin> {
+    let factor = networks.folder().manifest().latent.factor;
+    let known = mask.latents(picture.size(), sides.rounded, factor)?; // (1, 1, h, w)
+    let pixels = pixels::pixels(&picture, picture.size(), sides.rounded)?;
+    let latents = movq::encode(networks, pixels)? * &known; // (1, 4, h, w)
+    let join = (!seam.decoded).then_some(Join { picture, mask, feather: seam.feather });
+    if join.is_some() && sides.output != join.as_ref().map_or(sides.output, |join| join.picture.size()) {
+        let message = "a picture of the rounded size cannot keep the input's pixels; ask for it as decoded";
+        return Err(Error::new(Kind::BadRequest, message));
+    }
+    Ok(Begin { known: Some(Known { latents, mask: known }), join, ..plain })
+}
+
+impl Begin {
+    /// The latents f32\[B,4,h,w\] that the sampler starts from.
+    pub fn latents(
+        &self,
+        job: &Job,
+        sides: &Sides,
+        sampler: &dyn Sampler,
+        (pictures, noise): (usize, &mut dyn Noise),
+    ) -> Result<Tensor> {
+        let drawn = noise.draw(&[pictures, sides.channels, sides.height, sides.width])?;
+        match (&self.clean, &job.start) {
+            (Some(clean), Start::Edit { strength, .. }) => noised(clean, &drawn, *strength),
+            _ => Ok(drawn * sampler.init_sigma()),
+        }
+    }
+
+    /// What the UNet sees of the picture, a row a picture.
+    pub fn known(&self, pictures: usize) -> Result<Option<Known>> {
+        let repeated = |known: &Known| {
+            Ok(Known { latents: repeat(&known.latents, pictures)?, mask: repeat(&known.mask, pictures)? })
+        };
+        self.known.as_ref().map(repeated).transpose()
+    }
+
+    /// The result with the input's own pixels where it has any.
+    pub fn joined(&self, drawn: Picture) -> Result<Picture> {
+        match &self.join {
+            None => Ok(drawn),
+            Some(Join { picture, mask, feather }) => composite(picture, &drawn, mask, *feather),
+        }
+    }
+}
+
+/// A picture's latents f32\[1,4,h,w\] under noise f32\[B,4,h,w\]. The reference noises by betas of its own and
+/// two timesteps less than the strength says (diffusers `KandinskyImg2ImgPipeline`).
+fn noised(clean: &Tensor, noise: &Tensor, strength: f64) -> Result<Tensor> {
+    let schedule = Schedule::image_to_image();
+    let timestep = nearest((count(schedule.len()) * strength).floor()) - 2;
+    let clean = repeat(clean, noise.shape().first().copied().unwrap_or(1))?;
+    schedule.add_noise(&clean, noise, &[timestep.max(0)])
+}

@@ -1,0 +1,116 @@
+//! The texts of a job, encoded once each.
+
+use super::Tools;
+use crate::component::prior::Prefix;
+use crate::component::text::MultilingualText;
+use crate::error::{Error, Kind, Result};
+use crate::priors::PriorKind;
+use crate::progress::{Stage, Watch};
+use crate::request::Job;
+use std::ops::Range;
+
+/// What the UNet reads of a job's texts, and the diffusion prior where it is the one that runs.
+pub struct Texts {
+    /// What the diffusion prior reads.
+    pub prior: Option<PriorTexts>,
+    /// The UNet's view of what it is steered away from, one row.
+    pub unet_negative: MultilingualText,
+    unet: Vec<MultilingualText>,
+    /// Pictures of each prompt.
+    count: usize,
+}
+
+/// What the diffusion prior reads of a job's texts, a row each.
+pub struct PriorTexts {
+    /// The mix's texts, in order.
+    pub mixed: Vec<Prefix>,
+    /// What it is steered away from.
+    pub negative: Option<Prefix>,
+    /// The text whose embedding a mix is steered away from; the empty one where there is none.
+    pub mix_negative: Prefix,
+    /// The empty prompt.
+    pub empty: Prefix,
+    /// The prompts; none where a mix stands in for them.
+    prompts: Vec<Prefix>,
+    /// Pictures of each prompt.
+    count: usize,
+}
+
+impl Texts {
+    /// The UNet's view of the prompts of pictures, a row each.
+    pub fn unet(&self, part: &Range<usize>) -> Result<MultilingualText> {
+        MultilingualText::concat(&of(part, self.count, &self.unet).cloned().collect::<Vec<_>>())
+    }
+}
+
+impl PriorTexts {
+    /// The prior's view of the prompts of pictures, a row each.
+    pub fn prompts(&self, part: &Range<usize>) -> Result<Prefix> {
+        let mut rows = of(part, self.count, &self.prompts);
+        let first = rows.next().ok_or_else(|| Error::new(Kind::Internal, "no prompt was given"))?.clone();
+        rows.try_fold(first, |joined, row| joined.joined(row))
+    }
+}
+
+/// What belongs to each of some pictures, of what belongs to each prompt.
+fn of<'a, T>(part: &Range<usize>, count: usize, prompts: &'a [T]) -> impl Iterator<Item = &'a T> {
+    part.clone().filter_map(move |picture| prompts.get(picture.checked_div(count)?))
+}
+
+/// Encodes every text of a job.
+pub fn encode(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Texts> {
+    tools.timed(Stage::Encode, |tools| {
+        let total = 1 + job.prompt.len();
+        let mut read = Reader { tools, watch, done: 0, total };
+        let prior = match job.prior {
+            PriorKind::Diffusion => Some(prior_texts(&mut read, job)?),
+            PriorKind::Linear | PriorKind::Residual | PriorKind::None => None,
+        };
+        Ok(Texts {
+            prior,
+            unet_negative: read.unet(job.decoder_negative())?,
+            unet: job.prompt.iter().map(|text| read.unet(text)).collect::<Result<_>>()?,
+            count: job.count,
+        })
+    })
+}
+
+fn prior_texts(read: &mut Reader<'_, '_, '_>, job: &Job) -> Result<PriorTexts> {
+    let mixed: Vec<&str> = job.mix.iter().filter_map(|part| part.what.text()).collect();
+    let prompts = if job.mix.is_empty() { job.prompt.as_slice() } else { &[] };
+    let negative = job.prior_negative();
+    read.total += prompts.len() + mixed.len() + 2 + usize::from(negative.is_some());
+    Ok(PriorTexts {
+        mixed: mixed.iter().map(|text| read.prior(text)).collect::<Result<_>>()?,
+        negative: negative.map(|text| read.prior(text)).transpose()?,
+        mix_negative: read.prior(job.negative.as_deref().unwrap_or(""))?,
+        empty: read.prior("")?,
+        prompts: prompts.iter().map(|text| read.prior(text)).collect::<Result<_>>()?,
+        count: job.count,
+    })
+}
+
+/// Encodes texts and tells how far it is.
+struct Reader<'a, 't, 'w> {
+    tools: &'a mut Tools<'t>,
+    watch: &'a mut Watch<'w>,
+    done: usize,
+    total: usize,
+}
+
+impl Reader<'_, '_, '_> {
+    fn prior(&mut self, text: &str) -> Result<Prefix> {
+        let prefix = self.tools.encoder.prior_text(self.tools.networks, &[text])?;
+        self.step().map(|()| prefix)
+    }
+
+    fn unet(&mut self, text: &str) -> Result<MultilingualText> {
+        let states = self.tools.encoder.unet_text(self.tools.networks, &[text])?;
+        self.step().map(|()| states)
+    }
+
+    fn step(&mut self) -> Result<()> {
+        self.done += 1;
+        self.watch.step(Stage::Encode, self.done, self.total)
+    }
+}
