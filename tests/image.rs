@@ -10,6 +10,8 @@
 
 #[path = "common/image.rs"]
 mod goldens;
+#[path = "common/pictures.rs"]
+mod pictures;
 
 use kandinsky::error::Kind;
 use kandinsky::image::resize::{Filter, Source, Window, resize, window};
@@ -18,6 +20,7 @@ use kandinsky::request::{Job, Request, Size};
 use kandinsky::tensor::{Tensor, tensor};
 use kandinsky_models::hash;
 use kandinsky_models::manifest::ClipImage;
+use pictures::{job, names, pattern};
 use std::path::{Path, PathBuf};
 
 fn reference() -> PathBuf {
@@ -27,32 +30,6 @@ fn reference() -> PathBuf {
 
 fn settings(size: usize) -> ClipImage {
     ClipImage { size, mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] }
-}
-
-/// A picture of many edges, the same everywhere.
-fn pattern(width: usize, height: usize) -> Picture {
-    let pixel = |x: usize, y: usize| {
-        let hash = (x * 73 + y * 151 + x * y * 7) % 256;
-        [hash as u8, if (x / 3 + y / 5).is_multiple_of(2) { 255 } else { 0 }, (x * 255 / width) as u8]
-    };
-    let pixels = (0..height).flat_map(|y| (0..width).map(move |x| pixel(x, y))).collect();
-    Picture::new(Size { width, height }, pixels).unwrap()
-}
-
-fn job() -> Job {
-    Job {
-        prompt: "красное яблоко, \"4k\"\nphoto".to_owned(),
-        negative: Some("low quality".to_owned()),
-        seed: u64::MAX,
-        steps: 50,
-        guidance: 4.5,
-        prior_steps: 25,
-        prior_guidance: 4.0,
-        size: Size { width: 20, height: 10 },
-        count: 1,
-        sampler: "ddim".to_owned(),
-        rounded: false,
-    }
 }
 
 #[test]
@@ -328,20 +305,22 @@ fn targets_that_cannot_be_written_are_named() {
 #[cfg(target_os = "linux")]
 fn a_full_disk_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let (mine, new) = (folder.path().join("mine.png"), folder.path().join("new.png"));
-    std::fs::write(&mine, "mine").unwrap();
-    for path in [&mine, &new] {
+    let old = ["mine.jpg", "mine.png", "mine.webp"];
+    old.iter().for_each(|name| std::fs::write(folder.path().join(name), "mine").unwrap());
+    for name in old.into_iter().chain(["new.jpg", "new.png", "new.webp"]) {
         let output = std::process::Command::new("sh")
             .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" --exact writes_where_told --ignored"])
             .arg(std::env::current_exe().unwrap())
-            .env("TARGET", path)
+            .env("TARGET", folder.path().join(name))
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains("refused Io") && !output.status.success(), "{text}");
     }
-    assert_eq!(names(folder.path()), ["mine.png"]);
-    assert_eq!(std::fs::read(&mine).unwrap(), b"mine");
+    assert_eq!(names(folder.path()), old);
+    for name in old {
+        assert_eq!(std::fs::read(folder.path().join(name)).unwrap(), b"mine");
+    }
 }
 
 #[test]
@@ -444,44 +423,4 @@ fn transparency_is_laid_over_white() {
     image::RgbaImage::from_raw(4, 1, pixels.concat()).unwrap().save(&path).unwrap();
     let picture = Picture::open(&path).unwrap();
     assert_eq!(picture.pixels(), [[10, 20, 30], [255, 255, 255], [127, 177, 227], [254, 254, 254]]);
-}
-
-#[test]
-fn pictures_are_turned_upright() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.png");
-    let picture = pattern(5, 3);
-    for (orientation, size) in [(1, (5, 3)), (3, (5, 3)), (6, (3, 5)), (8, (3, 5))] {
-        let mut bytes = Vec::new();
-        let mut info = png::Info::with_size(5, 3);
-        info.color_type = png::ColorType::Rgb;
-        info.exif_metadata = Some(exif(orientation).into());
-        let mut writer = png::Encoder::with_info(&mut bytes, info).unwrap().write_header().unwrap();
-        writer.write_image_data(picture.bytes()).unwrap();
-        drop(writer);
-        std::fs::write(&path, &bytes).unwrap();
-        let turned = Picture::open(&path).unwrap();
-        assert_eq!(turned.size(), Size { width: size.0, height: size.1 }, "{orientation}");
-        let corner = match orientation {
-            1 => 0,
-            3 => 14,
-            6 => 10,
-            _ => 4,
-        };
-        assert_eq!(turned.pixels()[0], picture.pixels()[corner], "{orientation}");
-    }
-}
-
-/// TIFF, little end first, with the one entry 0x0112.
-fn exif(orientation: u8) -> Vec<u8> {
-    let mut bytes = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
-    bytes.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
-    bytes
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
