@@ -10,15 +10,18 @@
 
 #[path = "common/image.rs"]
 mod goldens;
+#[path = "common/pictures.rs"]
+mod pictures;
 
 use kandinsky::error::Kind;
 use kandinsky::image::resize::{Filter, Source, Window, resize, window};
 use kandinsky::image::{Picture, Rgb, check_target, clip, mask, read_metadata};
 use kandinsky::metadata;
-use kandinsky::request::{Blend, Job, PriorKind, Profile, Request, Size, Start};
+use kandinsky::request::{Job, Profile, Request, Size};
 use kandinsky::tensor::{Tensor, tensor};
 use kandinsky_models::hash;
 use kandinsky_models::manifest::ClipImage;
+use pictures::{job, names, pattern};
 use std::path::{Path, PathBuf};
 
 fn reference() -> PathBuf {
@@ -28,46 +31,6 @@ fn reference() -> PathBuf {
 
 fn settings(size: usize) -> ClipImage {
     ClipImage { size, mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] }
-}
-
-/// A picture of many edges, the same everywhere.
-fn pattern(width: usize, height: usize) -> Picture {
-    let pixel = |x: usize, y: usize| {
-        let hash = (x * 73 + y * 151 + x * y * 7) % 256;
-        [hash as u8, if (x / 3 + y / 5).is_multiple_of(2) { 255 } else { 0 }, (x * 255 / width) as u8]
-    };
-    let pixels = (0..height).flat_map(|y| (0..width).map(move |x| pixel(x, y))).collect();
-    Picture::new(Size { width, height }, pixels).unwrap()
-}
-
-fn job() -> Job {
-    Job {
-        prompt: vec!["красное яблоко, \"4k\"\nphoto".to_owned()],
-        negative: Some("low quality".to_owned()),
-        negative_prior: None,
-        negative_decoder: None,
-        negative_picture: None,
-        mix: Vec::new(),
-        blend: Blend::Linear,
-        start: Start::Noise,
-        count: 1,
-        seed: u64::MAX,
-        seeds: Vec::new(),
-        size: Size { width: 20, height: 10 },
-        rounded: false,
-        steps: 50,
-        guidance: 4.5,
-        sampler: "ddim".to_owned(),
-        timesteps: Vec::new(),
-        prior_steps: 25,
-        prior_guidance: 4.0,
-        prior_sampler: "unclip".to_owned(),
-        prior: PriorKind::Diffusion,
-        prior_file: None,
-        weighted: false,
-        quantize: false,
-        profile: Profile::Diffusers,
-    }
 }
 
 #[test]
@@ -353,20 +316,22 @@ fn targets_that_cannot_be_written_are_named() {
 #[cfg(target_os = "linux")]
 fn a_full_disk_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let (mine, new) = (folder.path().join("mine.png"), folder.path().join("new.png"));
-    std::fs::write(&mine, "mine").unwrap();
-    for path in [&mine, &new] {
+    let old = ["mine.jpg", "mine.png", "mine.webp"];
+    old.iter().for_each(|name| std::fs::write(folder.path().join(name), "mine").unwrap());
+    for name in old.into_iter().chain(["new.jpg", "new.png", "new.webp"]) {
         let output = std::process::Command::new("sh")
             .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" --exact writes_where_told --ignored"])
             .arg(std::env::current_exe().unwrap())
-            .env("TARGET", path)
+            .env("TARGET", folder.path().join(name))
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains("refused Io") && !output.status.success(), "{text}");
     }
-    assert_eq!(names(folder.path()), ["mine.png"]);
-    assert_eq!(std::fs::read(&mine).unwrap(), b"mine");
+    assert_eq!(names(folder.path()), old);
+    for name in old {
+        assert_eq!(std::fs::read(folder.path().join(name)).unwrap(), b"mine");
+    }
 }
 
 #[test]
@@ -469,44 +434,4 @@ fn transparency_is_laid_over_white() {
     image::RgbaImage::from_raw(4, 1, pixels.concat()).unwrap().save(&path).unwrap();
     let picture = Picture::open(&path).unwrap();
     assert_eq!(picture.pixels(), [[10, 20, 30], [255, 255, 255], [127, 177, 227], [254, 254, 254]]);
-}
-
-#[test]
-fn pictures_are_turned_upright() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.png");
-    let picture = pattern(5, 3);
-    for (orientation, size) in [(1, (5, 3)), (3, (5, 3)), (6, (3, 5)), (8, (3, 5))] {
-        let mut bytes = Vec::new();
-        let mut info = png::Info::with_size(5, 3);
-        info.color_type = png::ColorType::Rgb;
-        info.exif_metadata = Some(exif(orientation).into());
-        let mut writer = png::Encoder::with_info(&mut bytes, info).unwrap().write_header().unwrap();
-        writer.write_image_data(picture.bytes()).unwrap();
-        drop(writer);
-        std::fs::write(&path, &bytes).unwrap();
-        let turned = Picture::open(&path).unwrap();
-        assert_eq!(turned.size(), Size { width: size.0, height: size.1 }, "{orientation}");
-        let corner = match orientation {
-            1 => 0,
-            3 => 14,
-            6 => 10,
-            _ => 4,
-        };
-        assert_eq!(turned.pixels()[0], picture.pixels()[corner], "{orientation}");
-    }
-}
-
-/// TIFF, little end first, with the one entry 0x0112.
-fn exif(orientation: u8) -> Vec<u8> {
-    let mut bytes = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0".to_vec();
-    bytes.extend([orientation, 0, 0, 0, 0, 0, 0, 0]);
-    bytes
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }

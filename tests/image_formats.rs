@@ -264,6 +264,19 @@ fn damage_never_panics() {
 }
 
 #[test]
+fn jpeg_of_kinds_that_no_one_writes_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let jpeg = std::fs::read(file("444.jpg")).unwrap();
+    let frame = jpeg.windows(2).position(|two| two == [0xff, 0xc0]).unwrap();
+    // Lossless, hierarchical and arithmetic frames, and one of 12 bits.
+    for (at, value) in [(1, 0xc3), (1, 0xc5), (1, 0xc9), (4, 12)] {
+        let mut odd = jpeg.clone();
+        odd[frame + at] = value;
+        refused(folder.path(), &odd);
+    }
+}
+
+#[test]
 fn a_jpeg_of_too_many_scans_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = std::fs::read(file("progressive.jpg")).unwrap();

@@ -111,11 +111,12 @@ pub(super) fn read(path: &Path, judge: impl Fn(&[u8]) -> Read<()>) -> Result<Vec
     let io = |e: std::io::Error| Error::io(path, "read", &e);
     let bad = |reason: String| Error::new(Kind::BadImage, format!("{}: {reason}", path.display()));
     let limit = limits::PICTURE_FILE_BYTES;
-    let mut file = std::fs::File::open(path).map_err(io)?;
-    let about = file.metadata().map_err(io)?;
+    // Asked before it is opened: a pipe would be waited for.
+    let about = std::fs::metadata(path).map_err(io)?;
     if !about.is_file() {
         return Err(Error::new(Kind::BadImage, format!("{} is not a file", path.display())));
     }
+    let mut file = std::fs::File::open(path).map_err(io)?;
     let mut bytes = Vec::new();
     file.by_ref().take(HEAD).read_to_end(&mut bytes).map_err(io)?;
     judge(&bytes).map_err(bad)?;

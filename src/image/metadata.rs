@@ -16,11 +16,11 @@ pub struct Metadata {
 /// Reads what a PNG, JPEG or WebP file says of how it was made; `None` when it says nothing.
 ///
 /// # Errors
-/// [`Kind::Io`] when there is no such file, [`Kind::BadImage`] when it is of no such format or its texts are
-/// too long.
+/// [`Kind::Io`] when there is no such file, [`Kind::BadImage`] when it is of no such format, beyond the
+/// limits of [`Picture::open`](super::Picture::open), or its texts are too long.
 pub fn read_metadata(path: impl AsRef<Path>) -> Result<Option<Metadata>> {
     let path = path.as_ref();
-    let bytes = decode::read(path, |head| format::recognise(head).map(drop))?;
+    let bytes = decode::read(path, |head| format::recognise(head)?.check_size(head).map(drop))?;
     let read = || format::recognise(&bytes)?.metadata(&bytes);
     read().map_err(|reason| Error::new(Kind::BadImage, format!("{}: {reason}", path.display())))
 }

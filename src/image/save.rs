@@ -4,6 +4,7 @@ use super::{Format, Picture};
 use crate::error::{Error, Kind, Result};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::mem::discriminant;
 use std::path::Path;
 
 impl Picture {
@@ -44,13 +45,17 @@ impl Picture {
         self.encode(Format::Png)
     }
 
-    /// Writes `format` to `path`, in place of what is there where `replace` says so. A temporary file in the
-    /// same folder, flushed to the disk, then renamed.
+    /// Writes `format` to `path`, in place of what is there where `replace` says so. The name must be one of
+    /// the format. A temporary file in the same folder, flushed to the disk, then renamed.
     ///
     /// # Errors
     /// As [`Picture::save`].
     pub fn write(&self, path: &Path, format: Format, replace: bool) -> Result<()> {
         check_target(path, replace)?;
+        if discriminant(&Format::of(path)?) != discriminant(&format) {
+            let message = format!("{} is no name for {format:?}", path.display());
+            return Err(Error::new(Kind::BadRequest, message));
+        }
         let bytes = self.encode(format)?;
         let io = |e: std::io::Error| Error::io(path, "written", &e);
         let folder = folder_of(path);

@@ -1,6 +1,8 @@
-//! Golden pictures: CLIP's preparation and masks.
+//! Golden pictures: CLIP's preparation, MoVQ's input and masks.
+#![allow(dead_code, reason = "each test file uses some")]
 
-use kandinsky::image::{Picture, clip, mask};
+use kandinsky::image::{Mask, Picture, clip, mask, movq};
+use kandinsky::request::Size;
 use kandinsky::tensor::Tensor;
 use kandinsky_models::manifest::ClipImage;
 use ndarray::{ArrayD, IxDyn};
@@ -34,6 +36,34 @@ pub fn check_prepare_mask(golden: &Path) {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let ours = mask::prepare_mask(&floats(&file, "in.mask")).unwrap();
     assert_eq!(ours, floats(&file, "out.mask"), "{}", golden.display());
+}
+
+/// Compares MoVQ's input of `image` at `size` with `x.movq_encode_in` of a pipeline's golden file: exactly.
+pub fn check_movq_pixels(golden: &Path, image: &Path, size: Size) {
+    let bytes = std::fs::read(golden).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let ours = movq::pixels(&Picture::open(image).unwrap(), size, size).unwrap();
+    let theirs = floats(&file, "x.movq_encode_in");
+    assert_eq!(ours.shape(), theirs.shape(), "{}", golden.display());
+    let differ = ours.iter().zip(&theirs).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+    assert_eq!(differ, 0, "{}: {differ} values differ", golden.display());
+}
+
+/// Compares the mask at latent size with the last channel of the UNet's input, and the encoded picture that
+/// it leaves with the channels before: exactly.
+pub fn check_known(golden: &Path, mask: &Path, size: Size) {
+    let bytes = std::fs::read(golden).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let known = Mask::open(mask).unwrap().latents(size, size, 8).unwrap();
+    let sample = floats(&file, "x.unet0.sample");
+    let kept = floats(&file, "x.movq_encode_out") * &known;
+    for row in sample.outer_iter() {
+        let part = |from, to| {
+            row.slice_axis(ndarray::Axis(0), ndarray::Slice::from(from..to)).insert_axis(ndarray::Axis(0))
+        };
+        assert_eq!(part(8, 9), known, "{}", golden.display());
+        assert_eq!(part(4, 8), kept, "{}", golden.display());
+    }
 }
 
 fn floats(file: &SafeTensors<'_>, name: &str) -> Tensor {
