@@ -5,10 +5,11 @@ use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
 use crate::image::Picture;
 use crate::mode::text_to_image::{self, Drawn, Tools};
-use crate::progress::{Stage, Watch};
+use crate::progress::{CancelToken, Stage, Watch};
 use crate::request::{Job, Request};
 use crate::runtime::{self, RuntimeOptions};
 use crate::stage::encode::Encoder;
+use crate::stage::preview;
 use crate::store::Verified;
 use crate::tensor::Tensor;
 use crate::text::{Tokenizers, Truncation};
@@ -125,16 +126,20 @@ impl Engine {
     /// When the request is not valid, a network fails, or the watch's token was used.
     pub fn run_all(&self, request: &Request, watch: &mut Watch<'_>) -> Result<Outcome> {
         let job = request.resolve(&self.manifest)?;
+        preview::check(watch, &self.constants)?;
         let encoder = Encoder { tokenizers: &self.tokenizers, constants: &self.constants, weighted: false };
         let truncations = encoder.truncations(&job.prompt, job.negative.as_deref())?;
-        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut timings = Timings::default();
-        let loaded_before = networks.load_time();
-        open_graphs(&mut networks, &self.constants, watch)?;
-        timings.add(Stage::Load, networks.load_time().saturating_sub(loaded_before));
-        let mut tools =
-            Tools { networks: &mut networks, encoder, constants: &self.constants, timings: &mut timings };
-        let Drawn { mut pictures, latents, image_embeds } = text_to_image::run(&mut tools, &job, watch)?;
+        let drawn = self.with_networks(|networks| {
+            networks.cancel_with(watch.cancel.clone());
+            let loaded_before = networks.load_time();
+            open_graphs(networks, &self.constants, watch)?;
+            timings.add(Stage::Load, networks.load_time().saturating_sub(loaded_before));
+            let timings = &mut timings;
+            let mut tools = Tools { networks, encoder, constants: &self.constants, timings };
+            text_to_image::run(&mut tools, &job, watch)
+        });
+        let Drawn { mut pictures, latents, image_embeds } = drawn?;
         for (index, picture) in (0..).zip(&mut pictures) {
             picture.describe(&self.manifest.name, &job.picture(index))?;
         }
@@ -148,7 +153,10 @@ impl Engine {
     /// # Errors
     /// Those of `work`.
     pub fn with_networks<T>(&self, work: impl FnOnce(&mut Networks) -> Result<T>) -> Result<T> {
-        work(&mut self.networks.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        // The last request's token says nothing about this work.
+        networks.cancel_with(CancelToken::default());
+        work(&mut networks)
     }
 
     /// The tokenisers.

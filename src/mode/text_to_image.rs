@@ -8,13 +8,14 @@ use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
 use crate::guidance::Guidance;
 use crate::image::Picture;
-use crate::progress::{Stage, Watch};
+use crate::progress::{Batch, Stage, Watch};
 use crate::request::{Job, Size};
 use crate::sampler::{self, Noise, Role};
 use crate::stage::decode::{self, Place};
 use crate::stage::denoise::{self, Condition, DenoiseRun, Known};
 use crate::stage::encode::Encoder;
 use crate::stage::noise::PictureNoise;
+use crate::stage::preview::Previewer;
 use crate::stage::prior::{self, PriorRun, PriorText};
 use crate::tensor::{Tensor, concat, repeat, rows};
 use crate::timing::Timings;
@@ -60,13 +61,15 @@ pub fn run(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Dr
     // The whole prior comes before the whole decoder, so that each network is in memory in its turn.
     let parts: Vec<Range<usize>> =
         (0..job.count).step_by(batch).map(|start| start..(start + batch).min(job.count)).collect();
-    for part in &parts {
+    for (index, part) in parts.iter().enumerate() {
+        watch.batch = Batch { index, total: parts.len() };
         embeds.push(image_embeds(tools, job, &texts, (part, &mut noise), watch)?);
     }
     let image_embeds: Vec<Tensor> = embeds.iter().map(|part| part.positive.clone()).collect();
     let mut pictures = Vec::with_capacity(job.count);
     let mut all_latents = Vec::with_capacity(parts.len());
-    for (part, embeds) in parts.iter().zip(embeds) {
+    for (index, (part, embeds)) in parts.iter().zip(embeds).enumerate() {
+        watch.batch = Batch { index, total: parts.len() };
         let latents = latents(tools, job, (&texts, embeds), (part, &mut noise), (&sides, watch))?;
         let place = Place { done: part.start, total: job.count };
         let start = std::time::Instant::now();
@@ -221,6 +224,7 @@ fn latents(
         start,
         unet: Which::Draw,
         known,
+        preview: Some(Previewer { constants: tools.constants, first: part.start, size: sides.output }),
     };
     let latents = denoise::sample(tools.networks, condition, run, watch)?;
     tools.timings.add(Stage::Denoise, begin.elapsed());

@@ -7,4 +7,5 @@ pub mod decode;
 pub mod denoise;
 pub mod encode;
 pub mod noise;
+pub mod preview;
 pub mod prior;
