@@ -22,6 +22,9 @@ pub struct Constants {
     pub empty_clip: Option<ClipText>,
     /// XLM-R's states of the empty prompt.
     pub empty_multilingual: Option<MultilingualText>,
+    /// Linear map f32\[5,3\] from the 4 channels of a latent and 1 to a colour in \[-1,1\], for previews.
+    /// Folders of earlier exports lack it.
+    pub preview: Option<Tensor>,
 }
 
 /// Names in the file.
@@ -40,6 +43,8 @@ pub mod name {
     pub const EMPTY_MULTILINGUAL_HIDDEN: &str = "empty_multilingual_hidden";
     /// Pooled state of [`super::Constants::empty_multilingual`].
     pub const EMPTY_MULTILINGUAL_POOLED: &str = "empty_multilingual_pooled";
+    /// [`super::Constants::preview`].
+    pub const PREVIEW: &str = "preview";
 }
 
 impl Constants {
@@ -62,6 +67,7 @@ impl Constants {
             zero_image: find(&file, name::ZERO_IMAGE)?,
             empty_clip: empty_clip(&file)?,
             empty_multilingual: empty_multilingual(&file)?,
+            preview: find(&file, name::PREVIEW)?,
         })
     }
 }

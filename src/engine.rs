@@ -7,10 +7,11 @@ use crate::image::Picture;
 use crate::metadata;
 use crate::mode::{self, Drawn, Tools};
 use crate::priors::{FittedPrior, PriorKind};
-use crate::progress::{Stage, Watch};
+use crate::progress::{CancelToken, Stage, Watch};
 use crate::request::{Job, Request};
 use crate::runtime::{self, RuntimeOptions};
 use crate::stage::encode::Encoder;
+use crate::stage::preview;
 use crate::store::Verified;
 use crate::tensor::Tensor;
 use crate::text::{Tokenizers, Truncation};
@@ -128,23 +129,21 @@ impl Engine {
     /// When the request is not valid, a network fails, or the watch's token was used.
     pub fn run_all(&self, request: &Request, watch: &mut Watch<'_>) -> Result<Outcome> {
         let job = request.clone().loaded()?.resolve(&self.manifest)?;
+        preview::check(watch, &self.constants)?;
         let encoder =
             Encoder { tokenizers: &self.tokenizers, constants: &self.constants, weighted: job.weighted };
         let truncations = encoder.truncations(&job.texts())?;
         let prior = job.prior_file.as_deref().map(|file| fitted(file, job.prior)).transpose()?;
-        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut timings = Timings::default();
-        let loaded_before = networks.load_time();
-        open_graphs(&mut networks, &self.constants, &job, watch)?;
-        timings.add(Stage::Load, networks.load_time().saturating_sub(loaded_before));
-        let mut tools = Tools {
-            networks: &mut networks,
-            encoder,
-            constants: &self.constants,
-            prior: prior.as_ref(),
-            timings: &mut timings,
-        };
-        let Drawn { mut pictures, latents, image_embeds } = mode::draw(&mut tools, &job, watch)?;
+        let drawn = self.with_networks(|networks| {
+            networks.cancel_with(watch.cancel.clone());
+            let loaded_before = networks.load_time();
+            open_graphs(networks, &self.constants, &job, watch)?;
+            timings.add(Stage::Load, networks.load_time().saturating_sub(loaded_before));
+            let (constants, prior, timings) = (&self.constants, prior.as_ref(), &mut timings);
+            mode::draw(&mut Tools { networks, encoder, constants, prior, timings }, &job, watch)
+        });
+        let Drawn { mut pictures, latents, image_embeds } = drawn?;
         for (index, picture) in pictures.iter_mut().enumerate() {
             picture.describe(metadata::describe(&self.manifest.name, &job.picture(index))?);
         }
@@ -158,7 +157,10 @@ impl Engine {
     /// # Errors
     /// Those of `work`.
     pub fn with_networks<T>(&self, work: impl FnOnce(&mut Networks) -> Result<T>) -> Result<T> {
-        work(&mut self.networks.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
+        // The last request's token says nothing about this work.
+        networks.cancel_with(CancelToken::default());
+        work(&mut networks)
     }
 
     /// The tokenisers.

@@ -3,6 +3,8 @@
 //! `export/` draws graphs and knows no runtime, so this runs here, on tract with one thread: the same
 //! checkpoint gives the same bytes.
 
+mod preview;
+
 use crate::component::{Networks, text};
 use crate::constants::name;
 use crate::error::{Error, Kind, Result};
@@ -13,8 +15,8 @@ use crate::text::Tokens;
 use kandinsky_models::{Folder, manifest};
 use std::path::Path;
 
-/// Computes the embedding of a zero picture and the states of the empty prompt, and adds them to the
-/// constants of the model folder `model`.
+/// Computes the embedding of a zero picture, the states of the empty prompt and the linear map of previews, and
+/// adds them to the constants of the model folder `model`.
 ///
 /// # Errors
 /// When a graph does not run or the folder cannot be written.
@@ -30,12 +32,15 @@ pub fn constants(model: &Path) -> Result<()> {
     let clip = text::clip(&mut networks, &[empty])?;
     networks.close();
     let multilingual = text::multilingual(&mut networks, &[empty_prompt(&settings.multilingual)])?;
+    networks.close();
+    let preview = preview::map(&mut networks)?;
     let tensors = [
         (name::ZERO_IMAGE, zero_image),
         (name::EMPTY_CLIP_HIDDEN, slice(&clip.hidden, 1, 0, real)?),
         (name::EMPTY_CLIP_POOLED, clip.pooled),
         (name::EMPTY_MULTILINGUAL_HIDDEN, multilingual.hidden),
         (name::EMPTY_MULTILINGUAL_POOLED, multilingual.pooled),
+        (name::PREVIEW, preview),
     ];
     let tensors: Vec<_> = tensors.into_iter().map(|(name, tensor)| plain(name, tensor)).collect();
     kandinsky_export::add_constants(model, &tensors).map_err(Error::from)

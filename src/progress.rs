@@ -1,6 +1,7 @@
 //! What a running request tells its caller, and how the caller stops it.
 
 use crate::error::{Error, Kind, Result};
+use crate::image::Picture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -68,15 +69,91 @@ impl CancelToken {
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// Looks whether to go on.
+    ///
+    /// # Errors
+    /// [`Kind::Cancelled`] when someone asked to stop.
+    pub fn check(&self) -> Result<()> {
+        if self.is_cancelled() {
+            return Err(Error::new(Kind::Cancelled, "the request was cancelled"));
+        }
+        Ok(())
+    }
 }
 
-/// What watches a request: a place for progress and a token to stop it.
+/// How a preview is made of the clean latents that the sampler predicts at a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PreviewKind {
+    /// One colour a latent by the model's linear map: blocks of 8 pixels, at no cost to speak of.
+    Linear,
+    /// MoVQ decodes the latents, as it will the last ones: what a picture costs at the end, each time.
+    Decode,
+}
+
+impl PreviewKind {
+    /// Every kind, the cheapest first.
+    pub const ALL: [Self; 2] = [Self::Linear, Self::Decode];
+
+    /// The name at every door.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Decode => "decode",
+        }
+    }
+}
+
+/// What a picture looks like so far.
+#[derive(Debug)]
+pub struct Preview {
+    /// Denoising steps done, from 1 to `total`.
+    pub step: usize,
+    /// Denoising steps in all.
+    pub total: usize,
+    /// Which of the request's pictures it is, from 0.
+    pub picture: usize,
+    /// The preview itself, of the picture's size.
+    pub image: Picture,
+}
+
+/// Which previews a caller wants, and where they go.
+pub struct Previews<'a> {
+    /// Steps from one preview to the next, at least 1: after steps `every`, 2·`every`, …
+    pub every: usize,
+    /// How they are made.
+    pub kind: PreviewKind,
+    /// Called with each preview, after the progress of its step.
+    pub show: Box<dyn FnMut(Preview) + 'a>,
+}
+
+/// What watches a request: places for progress and previews, and a token to stop it.
 #[derive(Default)]
 pub struct Watch<'a> {
     /// Called after every step of every stage.
     pub on_progress: Option<Box<dyn FnMut(Progress) + 'a>>,
+    /// Previews of the denoising loop.
+    pub previews: Option<Previews<'a>>,
     /// Stops the request.
     pub cancel: CancelToken,
+    /// Set by a mode that draws its pictures in several batches: which of them is under way.
+    pub batch: Batch,
+}
+
+/// One of the batches of a request, each of which goes through all steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Batches before it.
+    pub index: usize,
+    /// Batches in all.
+    pub total: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { index: 0, total: 1 }
+    }
 }
 
 impl Watch<'_> {
@@ -91,14 +168,38 @@ impl Watch<'_> {
         self.check()
     }
 
+    /// As [`Watch::step`], for `step` of `total` of the batch that is under way.
+    ///
+    /// # Errors
+    /// As [`Watch::step`].
+    pub fn batch_step(&mut self, stage: Stage, step: usize, total: usize) -> Result<()> {
+        let Batch { index, total: batches } = self.batch;
+        self.step(stage, index * total + step, batches * total)
+    }
+
+    /// How the pictures shall be shown after `step`, where they shall.
+    pub fn preview_due(&self, step: usize) -> Option<PreviewKind> {
+        let previews = self.previews.as_ref()?;
+        let due = step.checked_rem(previews.every) == Some(0);
+        due.then_some(previews.kind)
+    }
+
+    /// Hands a preview over and looks whether to go on.
+    ///
+    /// # Errors
+    /// [`Kind::Cancelled`] when the token was used.
+    pub fn preview(&mut self, preview: Preview) -> Result<()> {
+        if let Some(previews) = &mut self.previews {
+            (previews.show)(preview);
+        }
+        self.check()
+    }
+
     /// Looks whether to go on.
     ///
     /// # Errors
     /// [`Kind::Cancelled`] when the token was used.
     pub fn check(&self) -> Result<()> {
-        if self.cancel.is_cancelled() {
-            return Err(Error::new(Kind::Cancelled, "the request was cancelled"));
-        }
-        Ok(())
+        self.cancel.check()
     }
 }

@@ -19,13 +19,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("request", &["error", "limits"]),
     ("text", &["error", "limits"]),
     ("image", &["error", "limits", "request", "tensor"]),
+    ("progress", &["error", "image"]),
+    ("timing", &["progress"]),
     ("schedule", &["error", "math", "tensor"]),
     ("predict", &["error", "math", "schedule", "tensor"]),
     ("guidance", &["error", "math", "tensor"]),
     ("sampler", &["error", "math", "predict", "rng", "schedule", "tensor"]),
     ("store", &["error"]),
     ("runtime", &["error", "store", "tensor"]),
-    ("component", &["error", "math", "runtime", "store", "tensor", "text"]),
+    ("component", &["error", "math", "progress", "runtime", "store", "tensor", "text"]),
     ("constants", &["component", "error", "tensor"]),
     (
         "stage",
@@ -62,7 +64,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("doctor", &["error", "runtime", "store"]),
-    ("prepare", &["component", "constants", "error", "mode", "runtime", "tensor", "text"]),
+    ("prepare", &["component", "constants", "error", "math", "mode", "rng", "runtime", "tensor", "text"]),
     (
         "engine",
         &[

@@ -166,7 +166,8 @@ impl RunArgs {
         engine.notes().iter().for_each(|note| eprintln!("         {note}"));
         let cancel = cancel_on_interrupt()?;
         let mut bars = Bars::default();
-        let mut watch = Watch { on_progress: Some(Box::new(|progress| bars.show(progress))), cancel };
+        let mut watch =
+            Watch { on_progress: Some(Box::new(|progress| bars.show(progress))), cancel, ..Watch::default() };
         let outcome = engine.run_all(request, &mut watch);
         drop(watch);
         bars.clear();

@@ -53,7 +53,8 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     engine.notes().iter().for_each(|note| eprintln!("         {note}"));
     let cancel = cancel_on_interrupt()?;
     let mut bars = Bars::default();
-    let mut watch = Watch { on_progress: Some(Box::new(|progress| bars.show(progress))), cancel };
+    let mut watch =
+        Watch { on_progress: Some(Box::new(|progress| bars.show(progress))), cancel, ..Watch::default() };
     let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
     let prior = engine
         .with_networks(|networks| fit::run(networks, &encoder, &args.folder, kind, args.seed, &mut watch));

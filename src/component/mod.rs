@@ -11,6 +11,7 @@ pub mod unet;
 mod weigh;
 
 use crate::error::{Error, Kind, Result};
+use crate::progress::CancelToken;
 use crate::runtime::{Graph, GraphSource, Runtime};
 use crate::store::Verified;
 use crate::tensor::{Tensor, Value};
@@ -25,13 +26,15 @@ pub struct Networks {
     verified: Verified,
     open: BTreeMap<Component, Box<dyn Graph>>,
     load: Duration,
+    cancel: CancelToken,
 }
 
 impl Networks {
     /// The graphs of `folder` on `runtime`; none is opened yet.
     pub fn new(folder: Folder, runtime: Box<dyn Runtime>) -> Self {
         let verified = Verified::new();
-        Self { folder, runtime, verified, open: BTreeMap::new(), load: Duration::ZERO }
+        let cancel = CancelToken::default();
+        Self { folder, runtime, verified, open: BTreeMap::new(), load: Duration::ZERO, cancel }
     }
 
     /// The model folder.
@@ -54,6 +57,11 @@ impl Networks {
         self.load
     }
 
+    /// From now on nothing is opened and nothing runs once `token` was used.
+    pub fn cancel_with(&mut self, token: CancelToken) {
+        self.cancel = token;
+    }
+
     /// Closes every graph and gives back its memory.
     pub fn close(&mut self) {
         self.open.clear();
@@ -62,8 +70,10 @@ impl Networks {
     /// Opens a graph unless it is open.
     ///
     /// # Errors
-    /// When the folder has no such graph, its bytes are not the manifest's, or the runtime refuses it.
+    /// When the folder has no such graph, its bytes are not the manifest's, the runtime refuses it, or the
+    /// caller cancelled.
     pub fn open(&mut self, component: Component) -> Result<()> {
+        self.cancel.check()?;
         if self.open.contains_key(&component) {
             return Ok(());
         }

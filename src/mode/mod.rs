@@ -17,13 +17,14 @@ use crate::error::Result;
 use crate::guidance::Guidance;
 use crate::image::{Picture, Size};
 use crate::priors::{FittedPrior, PriorKind};
-use crate::progress::{Stage, Watch};
+use crate::progress::{Batch, Stage, Watch};
 use crate::request::Job;
 use crate::sampler::{self, Role};
 use crate::stage::decode::{self, Decode};
 use crate::stage::denoise::{self, Condition, DenoiseRun};
 use crate::stage::encode::Encoder;
 use crate::stage::noise::PictureNoise;
+use crate::stage::preview::Previewer;
 use crate::tensor::{Tensor, concat};
 use crate::timing::Timings;
 use embeds::Embeds;
@@ -85,13 +86,15 @@ pub fn draw(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<D
     // The whole prior comes before the whole decoder, so that each network is in memory in its turn.
     let parts = sides.parts(job.pictures());
     let mut embeds = Vec::with_capacity(parts.len());
-    for part in &parts {
+    for (index, part) in parts.iter().enumerate() {
+        watch.batch = Batch { index, total: parts.len() };
         embeds.push(embeds::of(tools, job, (&texts, &seen), (part, &mut noise), watch)?);
     }
     let image_embeds: Vec<Tensor> = embeds.iter().map(|part: &Embeds| part.positive.clone()).collect();
     let (mut pictures, mut all_latents) =
         (Vec::with_capacity(job.pictures()), Vec::with_capacity(parts.len()));
-    for (part, embeds) in parts.iter().zip(embeds) {
+    for (index, (part, embeds)) in parts.iter().zip(embeds).enumerate() {
+        watch.batch = Batch { index, total: parts.len() };
         let latents = latents(tools, job, (&texts, embeds), (part, &mut noise), (&begin, &sides, watch))?;
         pictures.extend(pixels(tools, job, &latents, part, (&begin, &sides, watch))?);
         all_latents.push(latents);
@@ -167,7 +170,13 @@ fn latents(
         let start = begin.latents(job, sides, sampler.as_ref(), (part.len(), &mut noise))?;
         let known = begin.known(part.len())?;
         let (sampler, noise, unet) = (sampler.as_ref(), &mut noise, begin.unet);
-        let run = DenoiseRun { sampler, guidance, noise, start, unet, known };
+        let preview = Some(Previewer {
+            constants: tools.constants,
+            first: part.start,
+            size: sides.output,
+            profile: job.profile,
+        });
+        let run = DenoiseRun { sampler, guidance, noise, start, unet, known, preview };
         denoise::sample(tools.networks, condition, run, watch)
     })
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::guidance::Guidance;
 use crate::progress::{Stage, Watch};
 use crate::sampler::{Denoiser, Noise, Sampler, Step};
+use crate::stage::preview::Previewer;
 use crate::tensor::{Tensor, concat, repeat, slice, tensor};
 use ndarray::{Axis, IxDyn};
 
@@ -58,6 +59,8 @@ pub struct DenoiseRun<'a> {
     pub unet: Which,
     /// What is known of the picture, for a UNet of 9 channels.
     pub known: Option<Known>,
+    /// Makes the previews that the watch wants; without it there are none.
+    pub preview: Option<Previewer<'a>>,
 }
 
 /// Latents f32\[B,4,h,w\] for a condition.
@@ -80,8 +83,9 @@ pub fn sample(
         None => None,
     };
     let films = Films { unet: run.unet, timesteps: run.sampler.timesteps().to_vec(), first: 0, table: None };
-    let guidance = run.guidance;
-    let mut denoiser = UnetDenoiser { networks, context, films, known, guidance, learned_variance, watch };
+    let (guidance, preview) = (run.guidance, run.preview);
+    let mut denoiser =
+        UnetDenoiser { networks, context, films, known, guidance, learned_variance, preview, watch };
     run.sampler.sample(&mut denoiser, run.start, run.noise)
 }
 
@@ -92,6 +96,7 @@ struct UnetDenoiser<'a, 'w> {
     known: Option<Tensor>,
     guidance: Guidance,
     learned_variance: bool,
+    preview: Option<Previewer<'a>>,
     watch: &'a mut Watch<'w>,
 }
 
@@ -110,8 +115,9 @@ impl Denoiser for UnetDenoiser<'_, '_> {
         if self.learned_variance { Ok(guided) } else { slice(&guided, 1, 0, channels) }
     }
 
-    fn done(&mut self, step: &Step, _x: &Tensor, _x0: &Tensor) -> Result<()> {
-        self.watch.step(Stage::Denoise, step.index + 1, step.total)
+    fn done(&mut self, step: &Step, _x: &Tensor, x0: &Tensor) -> Result<()> {
+        self.watch.batch_step(Stage::Denoise, step.index + 1, step.total)?;
+        self.preview.map_or(Ok(()), |preview| preview.show(self.networks, x0, step, self.watch))
     }
 }
 

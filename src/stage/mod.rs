@@ -8,4 +8,5 @@ pub mod denoise;
 pub mod encode;
 pub mod fitted_prior;
 pub mod noise;
+pub mod preview;
 pub mod prior;

@@ -77,6 +77,6 @@ impl Denoiser for PriorDenoiser<'_, '_> {
     }
 
     fn done(&mut self, step: &Step, _x: &Tensor, _x0: &Tensor) -> Result<()> {
-        self.watch.step(Stage::Prior, step.index + 1, step.total)
+        self.watch.batch_step(Stage::Prior, step.index + 1, step.total)
     }
 }

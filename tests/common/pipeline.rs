@@ -140,6 +140,7 @@ pub fn text_to_image(engine: &Engine, case: &Case) -> Check {
                 start,
                 unet: Which::Draw,
                 known: None,
+                preview: None,
             };
             denoise::sample(networks, Condition { text, image }, run, &mut Watch::default())
         })
