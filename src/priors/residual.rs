@@ -32,8 +32,8 @@ const DECAYS: (f32, f32) = (0.9, 0.999);
 /// Part of a weight that a step takes away, in step lengths.
 const WEIGHT_DECAY: f32 = 0.1;
 
-/// Width of the blocks' hidden layer for embeddings of `width`: a quarter, because a few thousand pairs are
-/// many for the people who fit a prior, and wider blocks learnt them by heart no better.
+/// Width of the blocks' hidden layer for embeddings of `width`: a quarter. Of the emoji model's pictures, twice
+/// that took twice the time for a held-out error of 0.210 instead of 0.212.
 pub const fn hidden_width(width: usize) -> usize {
     let quarter = width / 4;
     if quarter > 4 { quarter } else { 4 }
