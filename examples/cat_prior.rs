@@ -1,10 +1,14 @@
 //! The paper's "cat prior" in small (section 6, Figure 5): a linear prior fitted on pictures of cats alone
 //! draws things that are no cats.
 //!
+//! The paper did it with 500 pictures and a CLIP that has seen hundreds of millions. Here it is 465 pictures and
+//! a CLIP that has seen emoji: the linear prior finds cats and grounds, and of apples and houses a hint at most.
+//!
 //! Draws each prompt three times from the same noise: with the model's diffusion prior (upper row), with the
 //! linear prior fitted on the folder (middle), and with no prior at all (lower).
 //!
 //! `python3 benches/cat_pictures.py emoji128.zip cats`
+//!
 //! `cargo run --release --example cat_prior -- cats docs/cat_prior.png`
 
 use kandinsky::component::Networks;
@@ -26,14 +30,7 @@ use kandinsky::{Engine, Result, Size, fit};
 use std::path::PathBuf;
 
 /// What the sheet shows, from left to right.
-const PROMPTS: [&str; 6] = [
-    "cat face",
-    "red apple",
-    "rocket",
-    "синее сердце на жёлтом фоне",
-    "owl 3D render",
-    "дом на зелёном фоне",
-];
+const PROMPTS: [&str; 4] = ["cat face", "red apple", "синее сердце на жёлтом фоне", "дом на зелёном фоне"];
 /// The seed of every picture.
 const SEED: u64 = 0;
 
@@ -50,7 +47,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let mut rows = [Vec::new(), Vec::new(), Vec::new()];
         for prompt in PROMPTS {
             let embeds = [
-                diffusion(networks, &encoder, prompt)?,
+                diffusion(networks, &encoder, prompt, &mut PictureNoise::new(SEED, 1))?,
                 fitted_prior::embeds(networks, &encoder, &cats, &[prompt])?,
                 fitted_prior::text_embeds(networks, &encoder, &[prompt])?,
             ];
@@ -66,8 +63,13 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The image embedding f32\[1,D\] that the diffusion prior draws.
-fn diffusion(networks: &mut Networks, encoder: &Encoder<'_>, prompt: &str) -> Result<Tensor> {
+/// The image embedding f32\[1,D\] that the diffusion prior draws from the picture's noise.
+fn diffusion(
+    networks: &mut Networks,
+    encoder: &Encoder<'_>,
+    prompt: &str,
+    noise: &mut PictureNoise,
+) -> Result<Tensor> {
     let text = PriorText {
         prompts: encoder.prior_text(networks, &[prompt])?,
         unconditional: encoder.prior_text(networks, &[""])?,
@@ -75,12 +77,12 @@ fn diffusion(networks: &mut Networks, encoder: &Encoder<'_>, prompt: &str) -> Re
     let manifest = networks.folder().manifest();
     let sampler = sampler::build("unclip", &manifest.schedulers, Role::Prior, manifest.defaults.prior_steps)?;
     let guidance = Guidance::new(manifest.defaults.prior_guidance);
-    let mut noise = PictureNoise::new(SEED, 1);
     let run = PriorRun { sampler: sampler.as_ref(), guidance, noise: &mut noise.part(0, 1), start: None };
     prior::sample(networks, &text, encoder.constants, run, &mut Watch::default())
 }
 
-/// The picture of a prompt and an image embedding, by the model's defaults.
+/// The picture of a prompt and an image embedding, by the model's defaults. The diffusion prior draws its noise
+/// first, whatever the embedding, so that the decoder's is that of a request with this seed.
 fn draw(networks: &mut Networks, encoder: &Encoder<'_>, prompt: &str, embed: &Tensor) -> Result<Picture> {
     let manifest = networks.folder().manifest().clone();
     let (defaults, latent) = (&manifest.defaults, &manifest.latent);
@@ -93,6 +95,7 @@ fn draw(networks: &mut Networks, encoder: &Encoder<'_>, prompt: &str, embed: &Te
     let sampler = sampler::build(&defaults.sampler, &manifest.schedulers, Role::Decoder, defaults.steps)?;
     let (height, width) = (defaults.height / latent.factor, defaults.width / latent.factor);
     let mut noise = PictureNoise::new(SEED, 1);
+    diffusion(networks, encoder, prompt, &mut noise)?;
     let mut noise = noise.part(0, 1);
     let run = DenoiseRun {
         sampler: sampler.as_ref(),

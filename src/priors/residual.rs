@@ -73,21 +73,21 @@ pub fn fit(train: &Normalised, held_out: &Normalised, seed: u64, tell: Tell<'_>)
     let mut batches = Batches::new(train.text.nrows());
     let steps = ROUND_STEPS.max(train.text.nrows().div_ceil(BATCH));
     for round in 1..=ROUNDS {
-        for _ in 0..steps {
+        for step in 1..=steps {
             let batch = train.rows(&batches.next(&mut random));
             let (_, mut gradient) = network.gradient(&batch);
             adam.step(&mut network, &mut gradient);
+            tell((round - 1) * steps + step, ROUNDS * steps)?;
         }
         let error = held_out.error(&network.map(&held_out.text));
         if error < best.0 {
             best = (error, round, network.clone());
         }
-        tell(round, ROUNDS)?;
         if round - best.1 >= PATIENCE {
-            tell(ROUNDS, ROUNDS)?;
             break;
         }
     }
+    tell(ROUNDS * steps, ROUNDS * steps)?;
     Ok(best.2)
 }
 
