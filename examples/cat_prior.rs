@@ -2,7 +2,8 @@
 //! draws things that are no cats.
 //!
 //! The paper did it with 500 pictures and a CLIP that has seen hundreds of millions. Here it is 465 pictures and
-//! a CLIP that has seen emoji: the linear prior finds cats and grounds, and of apples and houses a hint at most.
+//! a CLIP that has seen emoji alone: the linear prior keeps faces and grounds, and of other things a colour at
+//! most.
 //!
 //! Draws each prompt three times from the same noise: with the model's diffusion prior (upper row), with the
 //! linear prior fitted on the folder (middle), and with no prior at all (lower).

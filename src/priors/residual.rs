@@ -6,6 +6,7 @@
 
 use super::linear::Affine;
 use super::matrix::{product_transposed, transposed_product};
+use super::pairs::square;
 use super::{Normalised, Tell};
 use crate::error::Result;
 use crate::math::{count, exp, narrow};
@@ -127,7 +128,7 @@ impl Residual {
         }
         let difference = self.out.map(&x) - &batch.image;
         let numbers = count(difference.len());
-        let error = difference.iter().map(|d| f64::from(*d).powi(2)).sum::<f64>() / numbers;
+        let error = difference.iter().map(|d| square(f64::from(*d))).sum::<f64>() / numbers;
         let (out, mut dx) = affine_gradient(&self.out, &x, &(difference * narrow(2.0 / numbers)));
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for (block, trace) in self.blocks.iter().zip(traces).rev() {
@@ -195,8 +196,8 @@ fn layer_norm(x: &Array2<f32>) -> (Array2<f32>, Array1<f32>) {
     let mut normed = x.clone();
     let deviations = normed.rows_mut().into_iter().map(|mut row| {
         let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / numbers;
-        let square = row.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / numbers;
-        let deviation = (square + EPSILON).sqrt();
+        let variance = row.iter().map(|x| square(f64::from(*x) - mean)).sum::<f64>() / numbers;
+        let deviation = (variance + EPSILON).sqrt();
         row.mapv_inplace(|x| narrow((f64::from(x) - mean) / deviation));
         narrow(deviation)
     });
