@@ -80,7 +80,7 @@ type Line = fn(&str) -> std::result::Result<(String, String), String>;
 
 /// Captions of a file with a line each.
 fn listed(folder: &Path, name: &str, line: Line) -> Result<Found> {
-    let text = text(&folder.join(name))?;
+    let text = text(&inside(folder, name)?)?;
     let mut found = Found::default();
     for (number, content) in (1..).zip(text.lines()).filter(|(_, content)| !content.trim().is_empty()) {
         let place = || format!("the caption in line {number} of {name}");
@@ -126,10 +126,7 @@ fn beside(folder: &Path) -> Result<Found> {
         if let Some(other) = own.next() {
             return Err(bad(format!("the caption {name} has two pictures, {picture} and {other}")));
         }
-        let inside = |name: &str| {
-            path::resolve(folder, name).map_err(|e| bad(format!("{name}: {}", reason(&e, folder))))
-        };
-        let (picture, file) = (inside(picture)?, inside(name)?);
+        let (picture, file) = (inside(folder, picture)?, inside(folder, name)?);
         let text = text(&file)?;
         let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
         let place = || format!("the caption {name}");
@@ -141,6 +138,11 @@ fn beside(folder: &Path) -> Result<Found> {
         }
     }
     Ok(found)
+}
+
+/// Where a file of the folder lies, after links.
+fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
+    path::resolve(folder, name).map_err(|e| bad(format!("{name}: {}", reason(&e, folder))))
 }
 
 /// Why a name leads to no file, in the words of this room.

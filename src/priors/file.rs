@@ -51,12 +51,13 @@ impl FittedPrior {
         let path = path.as_ref();
         let io = |e: std::io::Error| Error::io(path, "read", &e);
         let named = |e: Error| Error::new(e.kind(), format!("{}: {e}", path.display()));
-        let mut file = File::open(path).map_err(io)?;
-        let meta = file.metadata().map_err(io)?;
-        if !meta.is_file() {
+        // Asked before it is opened: opening a pipe would wait for its other end.
+        if !path.metadata().map_err(io)?.is_file() {
             return Err(named(bad("it is not a file")));
         }
-        read(&mut file, meta.len()).map_err(named)
+        let mut file = File::open(path).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        read(&mut file, size).map_err(named)
     }
 
     /// As [`FittedPrior::open`], from the file's bytes.

@@ -7,7 +7,7 @@ use crate::math::{count, narrow};
 use ndarray::{Array1, Array2, Axis};
 
 /// Penalties that are tried, a pair; embeddings have a deviation of 1, so they are parts of that.
-const LAMBDAS: [f64; 9] = [1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0];
+const LAMBDAS: [f64; 10] = [1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0];
 
 /// y = x · weight + bias.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,26 +3,46 @@
 
 use ndarray::{Array1, Array2, Axis, LinalgScalar};
 
+/// Rows that are added at once; the sum's order is as if one by one.
+const TOGETHER: usize = 4;
+
 /// `a` · `b`: \[m,k\] · \[k,n\] → \[m,n\].
 pub fn product<T: LinalgScalar>(a: &Array2<T>, b: &Array2<T>) -> Array2<T> {
     let mut out = Array2::zeros((a.nrows(), b.ncols()));
-    for (a, mut out) in a.rows().into_iter().zip(out.rows_mut()) {
-        for (factor, b) in a.iter().zip(b.rows()) {
-            out.scaled_add(*factor, &b);
+    let (a, b) = (a.as_standard_layout(), b.as_standard_layout());
+    let numbers = b.as_slice().unwrap_or_default();
+    for (factors, mut sum) in a.rows().into_iter().zip(out.rows_mut()) {
+        if let (Some(factors), Some(sum)) = (factors.as_slice(), sum.as_slice_mut()) {
+            add_rows(sum, factors, numbers);
         }
     }
     out
 }
 
-/// `a`ᵀ · `b`: \[m,k\]ᵀ · \[m,n\] → \[k,n\].
-pub fn transposed_product<T: LinalgScalar>(a: &Array2<T>, b: &Array2<T>) -> Array2<T> {
-    let mut out = Array2::zeros((a.ncols(), b.ncols()));
-    for (a, b) in a.rows().into_iter().zip(b.rows()) {
-        for (factor, mut out) in a.iter().zip(out.rows_mut()) {
-            out.scaled_add(*factor, &b);
+/// Adds each row of `rows`, as long as `sum`, times its factor.
+fn add_rows<T: LinalgScalar>(sum: &mut [T], factors: &[T], rows: &[T]) {
+    let width = sum.len();
+    if width == 0 {
+        return;
+    }
+    let (fours, others) = factors.as_chunks::<TOGETHER>();
+    let mut blocks = rows.chunks_exact(TOGETHER * width);
+    for ([f, g, h, i], block) in fours.iter().zip(&mut blocks) {
+        let (left, right) = block.split_at(2 * width);
+        let ((x, y), (z, w)) = (left.split_at(width), right.split_at(width));
+        let numbers = x.iter().zip(y).zip(z).zip(w);
+        for (sum, (((x, y), z), w)) in sum.iter_mut().zip(numbers) {
+            *sum = *sum + *f * *x + *g * *y + *h * *z + *i * *w;
         }
     }
-    out
+    for (factor, row) in others.iter().zip(blocks.remainder().chunks_exact(width)) {
+        sum.iter_mut().zip(row).for_each(|(sum, x)| *sum = *sum + *factor * *x);
+    }
+}
+
+/// `a`ᵀ · `b`: \[m,k\]ᵀ · \[m,n\] → \[k,n\].
+pub fn transposed_product<T: LinalgScalar>(a: &Array2<T>, b: &Array2<T>) -> Array2<T> {
+    product(&a.t().as_standard_layout().into_owned(), b)
 }
 
 /// `a` · `b`ᵀ: \[m,k\] · \[n,k\]ᵀ → \[m,n\].

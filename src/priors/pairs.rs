@@ -105,7 +105,7 @@ impl Scale {
 impl Normalised {
     /// Mean squared error of answers f32\[N,D\].
     pub fn error(&self, answers: &Array2<f32>) -> f64 {
-        let squares = answers.iter().zip(&self.image).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2));
+        let squares = answers.iter().zip(&self.image).map(|(a, b)| square(f64::from(*a) - f64::from(*b)));
         squares.sum::<f64>() / count(self.image.len())
     }
 
@@ -118,6 +118,11 @@ impl Normalised {
         };
         Self { text: pick(&self.text), image: pick(&self.image) }
     }
+}
+
+/// x · x; `powi` promises no particular bits.
+pub fn square(x: f64) -> f64 {
+    x * x
 }
 
 /// Mean cosine between rows.

@@ -6,6 +6,7 @@
 
 use super::linear::Affine;
 use super::matrix::{product_transposed, transposed_product};
+use super::pairs::square;
 use super::{Normalised, Tell};
 use crate::error::Result;
 use crate::math::{count, exp, narrow};
@@ -32,8 +33,8 @@ const DECAYS: (f32, f32) = (0.9, 0.999);
 /// Part of a weight that a step takes away, in step lengths.
 const WEIGHT_DECAY: f32 = 0.1;
 
-/// Width of the blocks' hidden layer for embeddings of `width`: a quarter, because a few thousand pairs are
-/// many for the people who fit a prior, and wider blocks learnt them by heart no better.
+/// Width of the blocks' hidden layer for embeddings of `width`: a quarter. Of the emoji model's pictures, twice
+/// that took twice the time for a held-out error of 0.210 instead of 0.212.
 pub const fn hidden_width(width: usize) -> usize {
     let quarter = width / 4;
     if quarter > 4 { quarter } else { 4 }
@@ -73,21 +74,21 @@ pub fn fit(train: &Normalised, held_out: &Normalised, seed: u64, tell: Tell<'_>)
     let mut batches = Batches::new(train.text.nrows());
     let steps = ROUND_STEPS.max(train.text.nrows().div_ceil(BATCH));
     for round in 1..=ROUNDS {
-        for _ in 0..steps {
+        for step in 1..=steps {
             let batch = train.rows(&batches.next(&mut random));
             let (_, mut gradient) = network.gradient(&batch);
             adam.step(&mut network, &mut gradient);
+            tell((round - 1) * steps + step, ROUNDS * steps)?;
         }
         let error = held_out.error(&network.map(&held_out.text));
         if error < best.0 {
             best = (error, round, network.clone());
         }
-        tell(round, ROUNDS)?;
         if round - best.1 >= PATIENCE {
-            tell(ROUNDS, ROUNDS)?;
             break;
         }
     }
+    tell(ROUNDS * steps, ROUNDS * steps)?;
     Ok(best.2)
 }
 
@@ -127,7 +128,7 @@ impl Residual {
         }
         let difference = self.out.map(&x) - &batch.image;
         let numbers = count(difference.len());
-        let error = difference.iter().map(|d| f64::from(*d).powi(2)).sum::<f64>() / numbers;
+        let error = difference.iter().map(|d| square(f64::from(*d))).sum::<f64>() / numbers;
         let (out, mut dx) = affine_gradient(&self.out, &x, &(difference * narrow(2.0 / numbers)));
         let mut blocks = Vec::with_capacity(self.blocks.len());
         for (block, trace) in self.blocks.iter().zip(traces).rev() {
@@ -195,8 +196,8 @@ fn layer_norm(x: &Array2<f32>) -> (Array2<f32>, Array1<f32>) {
     let mut normed = x.clone();
     let deviations = normed.rows_mut().into_iter().map(|mut row| {
         let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / numbers;
-        let square = row.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / numbers;
-        let deviation = (square + EPSILON).sqrt();
+        let variance = row.iter().map(|x| square(f64::from(*x) - mean)).sum::<f64>() / numbers;
+        let deviation = (variance + EPSILON).sqrt();
         row.mapv_inplace(|x| narrow((f64::from(x) - mean) / deviation));
         narrow(deviation)
     });

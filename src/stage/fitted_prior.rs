@@ -1,8 +1,8 @@
 //! Text to image embedding without diffusion (paper, Table 3): by a fitted prior, or by none.
 //!
 //! Without a prior the UNet gets CLIP's pooled text embedding, as it is, where it expects an image embedding.
-//! CLIP puts both into one space, but texts and pictures lie apart in it: such pictures show less of the
-//! prompt (the paper's FID is 25.92 instead of 8 to 10), which is what this regime is there to show.
+//! CLIP puts both into one space, but texts and pictures lie apart in it, so such pictures show less of the
+//! prompt: that is what this regime is there to show.
 
 use super::encode::Encoder;
 use crate::component::{Networks, image_encoder};
