@@ -338,10 +338,10 @@ fn cancelling_reaches_every_network_call() {
         // Between two calls that tell nothing, the graphs themselves look at the token.
         let refused = engine.with_networks(|networks| {
             networks.cancel_with(cancel.clone());
-            kandinsky::mode::text_to_image::zero_image_embed(networks)
+            kandinsky::mode::embeds::zero_image_embed(networks)
         });
         assert_eq!(refused.unwrap_err().kind(), Kind::Cancelled);
-        engine.with_networks(kandinsky::mode::text_to_image::zero_image_embed).unwrap();
+        engine.with_networks(kandinsky::mode::embeds::zero_image_embed).unwrap();
     }
 }
 
