@@ -45,6 +45,7 @@ pub mod math;
 pub mod mode;
 pub mod predict;
 pub mod prepare;
+pub mod profile;
 pub mod progress;
 pub mod request;
 pub mod rng;

@@ -10,11 +10,12 @@ use crate::guidance::Guidance;
 use crate::image::Picture;
 use crate::progress::{Stage, Watch};
 use crate::request::{Job, Size};
-use crate::sampler::{self, Noise, Role};
+use crate::rng::Generator;
+use crate::sampler::{self, Choice, Noise, Role};
 use crate::stage::decode::{self, Place};
 use crate::stage::denoise::{self, Condition, DenoiseRun, Known};
 use crate::stage::encode::Encoder;
-use crate::stage::noise::PictureNoise;
+use crate::stage::noise::{PictureNoise, seeds_from};
 use crate::stage::prior::{self, PriorRun, PriorText};
 use crate::tensor::{Tensor, concat, repeat, rows};
 use crate::timing::Timings;
@@ -53,7 +54,7 @@ pub struct Drawn {
 /// When a prompt cannot be used, a network fails or the caller cancels.
 pub fn run(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Drawn> {
     let sides = Sides::new(tools.networks, job)?;
-    let mut noise = PictureNoise::new(job.seed, job.count);
+    let mut noise = PictureNoise::new(Generator::TorchCpu, &seeds_from(job.seed, job.count));
     let texts = encode(tools, job, watch)?;
     let batch = (BATCH_AREA / (sides.height * sides.width).max(1)).clamp(1, job.count);
     let mut embeds = Vec::new();
@@ -152,7 +153,7 @@ fn image_embeds(
         PriorText { prompts, unconditional: unconditional.repeated(count)? }
     };
     let manifest = tools.networks.folder().manifest();
-    let sampler = sampler::build("unclip", &manifest.schedulers, Role::Prior, job.prior_steps)?;
+    let sampler = sampler::build(&Choice::new("unclip", Role::Prior, job.prior_steps), &manifest.schedulers)?;
     let mut noise = noise.part(part.start, part.end);
     let run = PriorRun {
         sampler: sampler.as_ref(),
@@ -209,7 +210,8 @@ fn latents(
         Condition { text: texts.unet.repeated(count)?, image: embeds.positive }
     };
     let manifest = tools.networks.folder().manifest();
-    let sampler = sampler::build(&job.sampler, &manifest.schedulers, Role::Decoder, job.steps)?;
+    let choice = Choice::new(&job.sampler, Role::Decoder, job.steps);
+    let sampler = sampler::build(&choice, &manifest.schedulers)?;
     let mut noise = noise.part(part.start, part.end);
     let start = noise.draw(&[count, sides.channels, sides.height, sides.width])? * sampler.init_sigma();
     let known = (sides.unet_channels != sides.channels)
