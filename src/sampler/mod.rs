@@ -240,7 +240,7 @@ mod tests {
     use crate::math::narrow;
     use crate::rng::TorchCpu;
     use crate::schedule::Sigmas;
-    use crate::tensor::tensor;
+    use crate::tensor::{concat, tensor};
     use ndarray::Zip;
     use serde_json::json;
 
@@ -414,6 +414,56 @@ mod tests {
             let entry = SAMPLERS.iter().find(|entry| entry.name == name).unwrap();
             let error = (entry.build)(&settings, &choice(entry, 5)).err().unwrap();
             assert!(error.kind() == Kind::BadModel && error.to_string().contains(field), "{error}");
+        }
+    }
+
+    /// The exact network of a single picture, whose noise at the first call it keeps.
+    struct Point {
+        sigmas: Sigmas,
+        picture: Tensor,
+        channels: usize,
+        first: Option<Tensor>,
+    }
+
+    impl Denoiser for Point {
+        fn predict(&mut self, x: &Tensor, step: &Step) -> Result<Tensor> {
+            let sigma = self.sigmas.at(step.timestep);
+            let keep = 1.0 / (1.0 + sigma * sigma).sqrt();
+            let eps = (x - &self.picture * narrow(keep)) / narrow(sigma * keep);
+            self.first.get_or_insert(eps.clone());
+            match self.channels {
+                1 => Ok(eps),
+                _ => concat(&[eps.clone(), Tensor::zeros(eps.raw_dim())], 1),
+            }
+        }
+
+        fn done(&mut self, _: &Step, _: &Tensor, _: &Tensor) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_noised_is_made_clean_again() {
+        let picture = tensor(&[1, 4], vec![0.9, -0.2, 0.0, -0.7]).unwrap();
+        let drawn = tensor(&[1, 4], vec![-1.0, 0.4, 1.9, 0.1]).unwrap();
+        let near =
+            |ours: &Tensor, theirs: &Tensor| ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 0.08);
+        for entry in SAMPLERS.iter().filter(|entry| entry.role == Role::Decoder) {
+            let key = entry.settings;
+            let schedule = SchedulerConfig::parse(&schedulers()[key]).unwrap().schedule().unwrap();
+            for skip in [0, 5, 19] {
+                let sampler = build(&Choice { skip, ..choice(entry, 20) }, &schedulers()).unwrap();
+                let channels = if sampler.uses_variance() { 2 } else { 1 };
+                let sigmas = Sigmas::of(&schedule);
+                let mut network = Point { sigmas, picture: picture.clone(), channels, first: None };
+                let start = sampler.noised(&picture, &drawn).unwrap();
+                let clean = sampler.sample(&mut network, start, &mut Shared::new(TorchCpu::new(0))).unwrap();
+                let found = network.first.unwrap();
+                assert!(near(&found, &drawn), "{} skips {skip}: {found} is not {drawn}", entry.name);
+                assert!(near(&clean, &picture), "{} skips {skip}: {clean} is not {picture}", entry.name);
+            }
+            let sampler = build(&choice(entry, 20), &schedulers()).unwrap();
+            assert!(sampler.noised(&picture, &tensor(&[4], vec![0.0; 4]).unwrap()).is_err());
         }
     }
 

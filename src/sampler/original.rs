@@ -6,7 +6,7 @@
 use super::ddim::Ddim;
 use super::ddpm::{Ancestral, Posterior, Variance};
 use super::plan::{calls, spans};
-use super::pndm::Pndm;
+use super::pndm::{self, Pndm};
 use super::{Choice, Sampler};
 use crate::error::Result;
 use crate::math::{count, nearest};
@@ -83,7 +83,8 @@ pub fn plms(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sam
     choice.equal_steps(1..=schedule.len(), schedule.len())?;
     let spans = choice.visited(spans(&strided(&schedule, choice)?))?;
     let last_alpha = schedule.first_alpha();
-    Ok(Box::new(Pndm::new(schedule, Prediction::of(config)?, Bound::None, last_alpha, spans, None)))
+    let calls = pndm::calls(&spans, None);
+    Ok(Box::new(Pndm::new(schedule, Prediction::of(config)?, Bound::None, last_alpha, calls)))
 }
 
 /// `make_ddim_timesteps`, falling: whole strides from 1 up to the end, so more steps than were asked where

@@ -1,29 +1,47 @@
 //! PNDM (Liu et al., "Pseudo numerical methods for diffusion models on manifolds", formulas 9 and 12 and
-//! algorithm 2; diffusers `PNDMScheduler`): the noise is extrapolated from earlier calls by Adams' and
-//! Bashforth's weights, after a start by Runge and Kutta (`pndm`) or by one improved step (`plms`).
+//! algorithm 2; diffusers `PNDMScheduler`): x moves along the noise extrapolated from earlier calls by Adams'
+//! and Bashforth's weights, after a start by Runge and Kutta (`pndm`) or by one improved step (`plms`).
 
 use super::ddim::strides;
-use super::plan::calls;
+use super::plan;
 use super::{Choice, Denoiser, Noise, Sampler, Step, mix};
 use crate::error::Result;
 use crate::math::narrow;
 use crate::predict::{Bound, Prediction};
-use crate::schedule::{Schedule, SchedulerConfig, Spacing, as_floats};
+use crate::schedule::{Schedule, SchedulerConfig, Spacing};
 use crate::tensor::Tensor;
 use ndarray::Zip;
 
-/// Most steps by Runge and Kutta: they make the history that the weights of four calls need.
+/// Most steps by Runge and Kutta: they make the history that four weights need.
 const STARTS: usize = 3;
+/// Adams' and Bashforth's weights for one to four calls, the newest first (formula 12).
+const ADAMS: [&[f32]; 4] = [
+    &[1.0],
+    &[3.0 / 2.0, -1.0 / 2.0],
+    &[23.0 / 12.0, -16.0 / 12.0, 5.0 / 12.0],
+    &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0],
+];
+/// Calls whose noise may still count: three steps of four, and the newest.
+const KEPT: usize = 4 * STARTS + 1;
 
 pub(super) struct Pndm {
     schedule: Schedule,
     prediction: Prediction,
     bound: Bound,
     last_alpha: f32,
-    spans: Vec<(i32, i32)>,
-    /// Half a step, and how many steps Runge and Kutta take; None for an improved first step.
-    half: Option<(i32, usize)>,
+    calls: Vec<Call>,
     timesteps: Vec<f32>,
+}
+
+/// A call of the network, and how x moves on it.
+pub(super) struct Call {
+    at: i32,
+    /// Whether a step begins here; else x moves anew from where the step began.
+    begins: bool,
+    from: i32,
+    to: i32,
+    /// What the noise of which call counts, as calls back from this one.
+    weights: Vec<(usize, f32)>,
 }
 
 /// PNDM, or PLMS where the setting `skip_prk_steps` is on. Of fewer than four steps, where the reference's
@@ -37,116 +55,80 @@ pub fn build(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sa
     let half = (!config.flag("skip_prk_steps", false)?).then_some(half);
     let last = if config.flag("set_alpha_to_one", false)? { 1.0 } else { schedule.first_alpha() };
     let (prediction, bound) = (Prediction::of(config)?, Bound::of(config, false)?);
-    Ok(Box::new(Pndm::new(schedule, prediction, bound, last, spans, half)))
+    Ok(Box::new(Pndm::new(schedule, prediction, bound, last, calls(&spans, half))))
+}
+
+/// The calls of `plms` over `spans`, or of `pndm` where `half` a step is given.
+pub(super) fn calls(spans: &[(i32, i32)], half: Option<i32>) -> Vec<Call> {
+    let mut calls: Vec<Call> = Vec::new();
+    let mut begun: Vec<usize> = Vec::new();
+    for (index, (t, next)) in spans.iter().copied().enumerate() {
+        begun.insert(0, calls.len());
+        begun.truncate(ADAMS.len());
+        let step = match (half, spans.get(index + 1)) {
+            (Some(half), Some((to, _))) if index < STARTS => runge_kutta(t, *to, half),
+            (None, Some((to, _))) if index == 0 => improved(t, next, *to),
+            _ => {
+                let weights = ADAMS.get(begun.len() - 1).copied().unwrap_or_default();
+                let back = begun.iter().map(|begun| calls.len() - begun);
+                vec![(t, next, back.zip(weights.iter().copied()).collect())]
+            }
+        };
+        let call = |(place, (at, to, weights))| Call { at, begins: place == 0, from: t, to, weights };
+        calls.extend(step.into_iter().enumerate().map(call));
+    }
+    calls
+}
+
+/// Where the network is called, where x moves then, and on which noise.
+type Try = (i32, i32, Vec<(usize, f32)>);
+
+/// Runge and Kutta's step of four calls.
+fn runge_kutta(from: i32, to: i32, half: i32) -> Vec<Try> {
+    let sum = vec![(3, 1.0 / 6.0), (2, 1.0 / 3.0), (1, 1.0 / 3.0), (0, 1.0 / 6.0)];
+    let own = || vec![(0, 1.0)];
+    vec![(from, from - half, own()), (to + half, to + half, own()), (to + half, to, own()), (to, to, sum)]
+}
+
+/// A step of two calls: as far as the first points, then anew by the mean of both.
+fn improved(from: i32, next: i32, to: i32) -> Vec<Try> {
+    vec![(from, next, vec![(0, 1.0)]), (to, to, vec![(1, 0.5), (0, 0.5)])]
 }
 
 impl Pndm {
-    /// Over `spans`; `half` a step where Runge and Kutta start.
     pub(super) fn new(
         schedule: Schedule,
         prediction: Prediction,
         bound: Bound,
         last_alpha: f32,
-        spans: Vec<(i32, i32)>,
-        half: Option<i32>,
+        calls: Vec<Call>,
     ) -> Self {
-        let half = half.map(|half| (half, STARTS.min(spans.len().saturating_sub(1))));
-        let own = calls(&spans, schedule.len());
-        let mut timesteps = Vec::new();
-        for (index, (t, next)) in own.iter().zip(own.iter().skip(1).map(Some).chain([None])).enumerate() {
-            timesteps.push(*t);
-            match (half, spans.get(index + 1), next) {
-                (Some((half, starts)), Some((end, _)), Some(next)) if index < starts => {
-                    timesteps.extend(as_floats(&[end + half; 2]));
-                    timesteps.push(*next);
-                }
-                (None, _, Some(next)) if index == 0 => timesteps.push(*next),
-                _ => {}
-            }
-        }
-        Self { schedule, prediction, bound, last_alpha, spans, half, timesteps }
+        let places: Vec<(i32, i32)> = calls.iter().map(|call| (call.at, call.to)).collect();
+        let timesteps = plan::calls(&places, schedule.len());
+        Self { schedule, prediction, bound, last_alpha, calls, timesteps }
     }
 
     /// x moved along `eps` from one timestep to another (formula 9).
     fn moved(&self, x: &Tensor, eps: &Tensor, from: i32, to: i32) -> Tensor {
-        let now = f64::from(self.schedule.alpha(from, self.last_alpha));
-        let then = f64::from(self.schedule.alpha(to, self.last_alpha));
+        let alpha = |t: i32| f64::from(self.schedule.alpha(t, self.last_alpha));
+        let (now, then) = (alpha(from), alpha(to));
         let keep = narrow((then / now).sqrt());
-        let slope = (then - now) / (now * (1.0 - then).sqrt() + (now * (1.0 - now) * then).sqrt());
-        let slope = narrow(slope);
+        let scale = now * (1.0 - then).sqrt() + (now * (1.0 - now) * then).sqrt();
+        let slope = narrow((then - now) / scale);
         Zip::from(x).and(eps).map_collect(|x, eps| keep * x - slope * eps)
     }
-}
 
-/// The calls of one run, in their order.
-struct Calls<'a> {
-    sampler: &'a Pndm,
-    denoiser: &'a mut dyn Denoiser,
-    index: usize,
-}
-
-impl Calls<'_> {
-    /// Calls the network at x and takes `next` of the noise that it predicts.
-    fn call(&mut self, x: &Tensor, next: impl FnOnce(Tensor) -> Tensor) -> Result<Tensor> {
-        let Pndm { schedule, prediction, bound, timesteps, .. } = self.sampler;
-        let timestep = timesteps.get(self.index).copied().unwrap_or(0.0);
-        let step = Step { index: self.index, total: timesteps.len(), timestep };
-        self.index += 1;
-        let now = schedule.alpha(crate::math::nearest(f64::from(timestep)), 1.0);
+    /// The clean tensor and the noise that the network means at x.
+    fn meant(&self, out: &Tensor, x: &Tensor, at: i32) -> (Tensor, Tensor) {
+        let now = self.schedule.alpha(at, 1.0);
         let (keep, add) = (now.sqrt(), (1.0 - now).sqrt());
-        let out = self.denoiser.predict(x, &step)?;
-        let x0 = bound.apply(prediction.clean(&out, x, keep, add));
-        let eps = match bound {
-            Bound::None => prediction.noise(&out, x, keep, add),
+        let x0 = self.bound.apply(self.prediction.clean(out, x, keep, add));
+        let eps = match self.bound {
+            Bound::None => self.prediction.noise(out, x, keep, add),
             _ => Prediction::Sample.noise(&x0, x, keep, add),
         };
-        let moved = next(eps);
-        self.denoiser.done(&step, &moved, &x0)?;
-        Ok(moved)
+        (x0, eps)
     }
-
-    /// Runge and Kutta's step of four calls; also the first call's noise.
-    fn runge_kutta(&mut self, x: &Tensor, from: i32, to: i32, half: i32) -> Result<(Tensor, Tensor)> {
-        let (pndm, mut first, mut sum) =
-            (self.sampler, Tensor::default(x.raw_dim()), Tensor::default(x.raw_dim()));
-        let mut at = x.clone();
-        for (weight, end) in [(1.0, from - half), (2.0, to + half), (2.0, to)] {
-            at = self.call(&at, |eps| {
-                sum.scaled_add(weight / 6.0, &eps);
-                let moved = pndm.moved(x, &eps, from, end);
-                if weight < 2.0 {
-                    first = eps;
-                }
-                moved
-            })?;
-        }
-        let moved = self.call(&at, |eps| pndm.moved(x, &(&sum + &(eps / 6.0)), from, to))?;
-        Ok((moved, first))
-    }
-
-    /// A step of two calls: as far as the first points, then anew by the mean of both.
-    fn improved(&mut self, x: &Tensor, from: i32, to: (i32, i32)) -> Result<(Tensor, Tensor)> {
-        let pndm = self.sampler;
-        let mut first = Tensor::default(x.raw_dim());
-        let tried = self.call(x, |eps| {
-            let moved = pndm.moved(x, &eps, from, to.0);
-            first = eps;
-            moved
-        })?;
-        let moved = self.call(&tried, |eps| pndm.moved(x, &((eps + &first) / 2.0), from, to.1))?;
-        Ok((moved, first))
-    }
-}
-
-/// The noise extrapolated from up to four calls, the newest last (formula 12).
-fn extrapolated(past: &[Tensor]) -> Option<Tensor> {
-    let weights: &[f32] = match past.len() {
-        0 | 1 => &[1.0],
-        2 => &[1.5, -0.5],
-        3 => &[23.0 / 12.0, -16.0 / 12.0, 5.0 / 12.0],
-        _ => &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0],
-    };
-    past.iter().rev().zip(weights).map(|(eps, weight)| eps * *weight).reduce(|sum, part| sum + part)
 }
 
 impl Sampler for Pndm {
@@ -155,33 +137,29 @@ impl Sampler for Pndm {
     }
 
     fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        let now = self.spans.first().map_or(1.0, |(t, _)| self.schedule.alpha(*t, 1.0));
+        let now = self.calls.first().map_or(1.0, |call| self.schedule.alpha(call.at, 1.0));
         mix(x0, noise, now.sqrt(), (1.0 - now).sqrt())
     }
 
     fn sample(&self, denoiser: &mut dyn Denoiser, mut x: Tensor, _: &mut dyn Noise) -> Result<Tensor> {
-        let mut calls = Calls { sampler: self, denoiser, index: 0 };
-        let mut past: Vec<Tensor> = Vec::new();
-        for (index, (t, next)) in self.spans.iter().enumerate() {
-            let following = self.spans.get(index + 1).map(|(t, _)| *t);
-            let started = match (self.half, following) {
-                (Some((half, starts)), Some(to)) if index < starts => {
-                    Some(calls.runge_kutta(&x, *t, to, half)?)
-                }
-                (None, Some(to)) if index == 0 => Some(calls.improved(&x, *t, (*next, to))?),
-                _ => None,
-            };
-            if let Some((moved, eps)) = started {
-                x = moved;
-                past.push(eps);
-                continue;
+        let mut start = x.clone();
+        let mut noises: Vec<Tensor> = Vec::new();
+        let total = self.calls.len();
+        for (index, (call, timestep)) in self.calls.iter().zip(&self.timesteps).enumerate() {
+            let step = Step { index, total, timestep: *timestep };
+            let out = denoiser.predict(&x, &step)?;
+            let (x0, eps) = self.meant(&out, &x, call.at);
+            noises.drain(..noises.len().saturating_sub(KEPT - 1));
+            noises.push(eps);
+            let mut eps = Tensor::zeros(x.raw_dim());
+            for (back, weight) in &call.weights {
+                noises.iter().rev().nth(*back).into_iter().for_each(|noise| eps.scaled_add(*weight, noise));
             }
-            let history = past.len().saturating_sub(3);
-            x = calls.call(&x, |eps| {
-                past.drain(..history);
-                past.push(eps);
-                extrapolated(&past).map_or_else(|| x.clone(), |eps| self.moved(&x, &eps, *t, *next))
-            })?;
+            if call.begins {
+                start = x;
+            }
+            x = self.moved(&start, &eps, call.from, call.to);
+            denoiser.done(&step, &x, &x0)?;
         }
         Ok(x)
     }

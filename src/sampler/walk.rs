@@ -52,47 +52,25 @@ impl Walk {
         let schedule = config.schedule()?;
         let levels = Sigmas::of(&schedule);
         let spacing = config.spacing(Spacing::Linspace)?;
-        let train = schedule.len();
-        let limits = match ends {
-            Ends::Closed => spacing.fewest()..=train,
-            // One timestep is the end's.
-            Ends::Open if spacing != Spacing::Trailing => 1..=train - 1,
-            Ends::Open => 1..=train,
-        };
-        let asked = choice.count(limits.clone(), train)?;
-        let offset = config.steps_offset()?;
-        let mut timesteps = match (asked, ends) {
-            (None, _) => as_floats(choice.given()),
-            (Some(steps), Ends::Closed) => spacing.fractional(train, steps, offset),
-            (Some(steps), Ends::Open) => as_floats(&spacing.open(train, steps, offset)),
-        };
+        let mut timesteps = evenly(config, choice, (spacing, ends), schedule.len())?;
         let mut sigmas: Vec<f64> = timesteps.iter().map(|t| levels.at(*t)).collect();
         if config.flag("use_karras_sigmas", false)? {
-            choice.equal_steps(limits, train)?;
-            let (least, most) = match (ends, sigmas.last(), sigmas.first()) {
-                (Ends::Closed, Some(least), Some(most)) => (*least, *most),
-                _ => levels.ends(),
-            };
+            choice.equal_steps(1..=schedule.len(), schedule.len())?;
+            sigmas = karras(&sigmas, &levels, ends);
             let whole = ends == Ends::Open && config.word("beta_schedule", "")? != "squaredcos_cap_v2";
-            sigmas = Sigmas::karras(most, least, sigmas.len());
-            let timestep = |sigma: &f64| match levels.timestep(*sigma) {
-                t if whole => narrow(f64::from(nearest(t))),
-                t => narrow(t),
-            };
-            timesteps = sigmas.iter().map(timestep).collect();
+            timesteps = sigmas.iter().map(|sigma| timestep(&levels, *sigma, whole)).collect();
         }
         check_falling(&sigmas)?;
         let last = match config.choice("final_sigmas_type", &["zero", "sigma_min"])? {
             0 => 0.0,
             _ => levels.ends().0,
         };
-        let highest = narrow(count(train - 1));
+        let highest = narrow(count(schedule.len() - 1));
         timesteps.iter_mut().for_each(|t| *t = t.min(highest));
-        let top = (sigmas.first().copied().unwrap_or(0.0), spacing == Spacing::Leading);
         Ok(Self {
+            top: (sigmas.first().copied().unwrap_or(0.0), spacing == Spacing::Leading),
             legs: choice.visited(legs(&sigmas, &timesteps, last, choice.skip))?,
             timesteps: choice.visited(timesteps)?,
-            top,
             prediction: Prediction::of(config)?,
             bound: Bound::of(config, false)?,
         })
@@ -160,6 +138,42 @@ impl Walk {
 pub(super) fn slope(x: &Tensor, x0: &Tensor, sigma: f64) -> Tensor {
     let sigma = narrow(sigma);
     Zip::from(x).and(x0).map_collect(|x, x0| (x - x0) / sigma)
+}
+
+/// The timesteps of evenly spread steps, or those that are given.
+fn evenly(
+    config: &SchedulerConfig,
+    choice: &Choice<'_>,
+    (spacing, ends): (Spacing, Ends),
+    train: usize,
+) -> Result<Vec<f32>> {
+    let limits = match ends {
+        Ends::Closed => spacing.fewest()..=train,
+        // One timestep is the end's.
+        Ends::Open if spacing != Spacing::Trailing => 1..=train - 1,
+        Ends::Open => 1..=train,
+    };
+    let offset = config.steps_offset()?;
+    Ok(match (choice.count(limits, train)?, ends) {
+        (None, _) => as_floats(choice.given()),
+        (Some(steps), Ends::Closed) => spacing.fractional(train, steps, offset),
+        (Some(steps), Ends::Open) => as_floats(&spacing.open(train, steps, offset)),
+    })
+}
+
+/// As many of Karras' noise levels, between the same ends, or from end to end of training's.
+fn karras(sigmas: &[f64], levels: &Sigmas, ends: Ends) -> Vec<f64> {
+    let (least, most) = match (ends, sigmas.last(), sigmas.first()) {
+        (Ends::Closed, Some(least), Some(most)) => (*least, *most),
+        _ => levels.ends(),
+    };
+    Sigmas::karras(most, least, sigmas.len())
+}
+
+/// The timestep that the network is told at a noise level.
+fn timestep(levels: &Sigmas, sigma: f64, whole: bool) -> f32 {
+    let timestep = levels.timestep(sigma);
+    narrow(if whole { f64::from(nearest(timestep)) } else { timestep })
 }
 
 /// Refuses noise levels that stand still, of which no slope can be taken.
