@@ -4,7 +4,7 @@ use crate::error::{Error, Kind, Result};
 use crate::math::{count, narrow, nearest};
 use crate::schedule::SchedulerConfig;
 use crate::tensor::{Tensor, slice};
-use ndarray::{Axis, Zip};
+use ndarray::{ArrayViewD, Axis, Zip};
 
 /// What the network was trained to predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,14 @@ pub enum Bound {
         /// The most to divide by.
         most: f32,
     },
+    /// All pictures are clamped to `most`, divided by the first one's quantile, at least 1, and clamped to 1:
+    /// the original repository's, where a picture depends on the first of its batch.
+    FirstThreshold {
+        /// The quantile, between 0 and 1.
+        ratio: f32,
+        /// The largest magnitude before.
+        most: f32,
+    },
 }
 
 impl Bound {
@@ -99,14 +107,24 @@ impl Bound {
             Self::Clip(range) => x0.mapv_inplace(|x| x.clamp(-range, range)),
             Self::Threshold { ratio, most } => {
                 for mut row in x0.axis_iter_mut(Axis(0)) {
-                    let mut sizes: Vec<f32> = row.iter().map(|x| x.abs()).collect();
-                    let bound = quantile(&mut sizes, ratio).max(1.0).min(most);
+                    let bound = magnitude(row.view(), ratio).min(most);
                     row.mapv_inplace(|x| x.clamp(-bound, bound) / bound);
                 }
+            }
+            Self::FirstThreshold { ratio, most } => {
+                x0.mapv_inplace(|x| x.clamp(-most, most));
+                let bound = x0.axis_iter(Axis(0)).next().map_or(1.0, |first| magnitude(first, ratio));
+                x0.mapv_inplace(|x| x.clamp(-bound, bound) / bound);
             }
         }
         x0
     }
+}
+
+/// The quantile `ratio` of magnitudes, at least 1.
+fn magnitude(picture: ArrayViewD<'_, f32>, ratio: f32) -> f32 {
+    let mut sizes: Vec<f32> = picture.iter().map(|x| x.abs()).collect();
+    quantile(&mut sizes, ratio).max(1.0)
 }
 
 /// Splits a network's output f32\[B,2C,…\] into prediction and variance, each f32\[B,C,…\].
@@ -152,6 +170,13 @@ mod tests {
         let x0 = tensor(&[3, 2], vec![0.5, -0.25, 1.5, -1.5, 8.0, -8.0]).unwrap();
         let kept = Bound::Threshold { ratio: 1.0, most: 2.0 }.apply(x0);
         assert_eq!(kept, tensor(&[3, 2], vec![0.5, -0.25, 1.0, -1.0, 1.0, -1.0]).unwrap());
+    }
+
+    #[test]
+    fn the_first_pictures_threshold_holds_for_all() {
+        let x0 = tensor(&[2, 2], vec![1.5, -1.5, 3.0, 0.3]).unwrap();
+        let kept = Bound::FirstThreshold { ratio: 1.0, most: 2.0 }.apply(x0);
+        assert_eq!(kept, tensor(&[2, 2], vec![1.0, -1.0, 1.0, 0.3 / 1.5]).unwrap());
     }
 
     #[test]

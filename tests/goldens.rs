@@ -53,8 +53,6 @@ fn engine(model: &Path, runtime: &str) -> Engine {
 
 const RUNTIMES: [&str; 2] = ["ort", "tract"];
 
-/// Samplers that are not built yet.
-const LATER_SAMPLERS: &str = "a sampler of the next issue";
 /// Regimes that are not built yet.
 const LATER_REGIMES: &str = "a regime of the next issue";
 
@@ -71,18 +69,11 @@ fn check_of(case: &Case) -> Option<Check> {
             println!("  {checked:?}");
             Ok(checked.equal)
         }),
-        "rng" if starts(&["cuda"]) => Check::Out("the CUDA generator comes with the next issue"),
+        "rng" if starts(&["cuda"]) => Check::Plain(|case, _| scheduler::cuda(case)),
         "rng" => Check::Plain(|case, _| scheduler::rng(case)),
-        "original" => Check::Out("profile original comes with the next issue"),
+        "original" => Check::Plain(|case, _| scheduler::original(case)),
         "scheduler" if name == "add_noise" => Check::Plain(|case, _| scheduler::add_noise(case)),
-        "scheduler" if case.params.get("custom_timesteps").is_some() => Check::Out(LATER_SAMPLERS),
-        "scheduler" => match case.params["scheduler"].as_str() {
-            Some("DDIMScheduler") if starts(&["prior_"]) => Check::Out(LATER_SAMPLERS),
-            Some("UnCLIPScheduler" | "DDIMScheduler" | "DDPMScheduler") => {
-                Check::Plain(|case, _| scheduler::trajectory(case))
-            }
-            _ => Check::Out(LATER_SAMPLERS),
-        },
+        "scheduler" => Check::Plain(|case, _| scheduler::trajectory(case)),
         "component" if name == "prior_nomask" => {
             Check::Out("the reference drops the causal mask with the mask")
         }
@@ -105,10 +96,7 @@ fn check_of(case: &Case) -> Option<Check> {
         }
         "pipeline" if starts(&["prior"]) => Check::Run(pipeline::prior),
         "pipeline" if starts(&["seeds"]) => Check::Run(pipeline::seeds),
-        "pipeline" if starts(&["t2i"]) => match case.params["scheduler"].as_str() {
-            None | Some("DDIMScheduler" | "DDPMScheduler") => Check::Run(pipeline::text_to_image),
-            Some(_) => Check::Out(LATER_SAMPLERS),
-        },
+        "pipeline" if starts(&["t2i"]) => Check::Run(pipeline::text_to_image),
         _ => return None,
     })
 }

@@ -11,7 +11,7 @@
 use kandinsky::image::Picture;
 use kandinsky::priors::{FittedPrior, Pairs, Plan, PriorKind, fingerprint};
 use kandinsky::progress::{CancelToken, Progress, Stage, Watch};
-use kandinsky::rng::TorchCpu;
+use kandinsky::rng::{Normals, TorchCpu};
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::stage::encode::Encoder;
 use kandinsky::stage::fitted_prior;
@@ -420,7 +420,7 @@ fn fit_folder(
     kind: PriorKind,
     watch: &mut Watch<'_>,
 ) -> kandinsky::Result<FittedPrior> {
-    let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants() };
+    let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
     engine.with_networks(|networks| fit::run(networks, &encoder, folder, kind, 1, watch))
 }
 
@@ -432,7 +432,8 @@ fn pictures_teach_both_kinds_on_both_runtimes() {
     let mut of_runtimes = Vec::new();
     for runtime in RUNTIMES {
         let engine = Engine::open_with(EMOJI, &options(runtime)).unwrap();
-        let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants() };
+        let encoder =
+            Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
         for kind in FITTED {
             let prior = fit_folder(&engine, folder.path(), kind, &mut Watch::default()).unwrap();
             if kind == PriorKind::Linear {
@@ -598,7 +599,7 @@ fn unreadable_pictures_end_the_fit_and_callers_can_cancel_it() {
                 hand.cancel()
             }
         };
-        let mut watch = Watch { on_progress: Some(Box::new(stop)), cancel };
+        let mut watch = Watch { on_progress: Some(Box::new(stop)), cancel, ..Watch::default() };
         let error = fit_folder(&engine, folder.path(), PriorKind::Residual, &mut watch).unwrap_err();
         assert_eq!(error.kind(), Kind::Cancelled);
     }

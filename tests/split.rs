@@ -21,7 +21,7 @@ use kandinsky::Engine;
 use kandinsky::component::text::{self, ClipText, MultilingualText};
 use kandinsky::component::unet::{self, Which};
 use kandinsky::component::{Networks, prior};
-use kandinsky::rng::TorchCpu;
+use kandinsky::rng::{Normals, TorchCpu};
 use kandinsky::runtime::{self, Graph, GraphSource, RuntimeOptions};
 use kandinsky::tensor::{Tensor, Value, concat, slice, tensor};
 use kandinsky::text::Tokens;

@@ -6,7 +6,7 @@ use crate::engine::{Engine, Outcome, find_model};
 use crate::error::{Error, Kind, Result};
 use crate::image::check_target;
 use crate::progress::Watch;
-use crate::request::{Blend, Job, Part, Profile, Request, Size};
+use crate::request::{Blend, Generator, Job, Part, Profile, Request, Size};
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,9 @@ pub struct DrawArgs {
     /// A seed for each picture
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "seed")]
     seeds: Vec<u64>,
+    /// Whose generator turns seeds into noise: torch's on the processor, or torch's on a GPU
+    #[arg(long, value_name = "NAME", default_value = "torch-cpu", value_parser = ["torch-cpu", "torch-cuda"])]
+    generator: String,
     /// Decoder steps, 1 to 1000
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
@@ -128,6 +131,7 @@ impl DrawArgs {
             count: self.count,
             seed: self.seed,
             seeds: self.seeds.clone(),
+            generator: choice(Generator::ALL, &self.generator, Generator::name),
             size: self.size,
             aspect: self.aspect.clone(),
             rounded: self.rounded,
@@ -142,11 +146,7 @@ impl DrawArgs {
             prior_file: self.prior_file.clone(),
             weighted: self.weighted,
             quantize: self.quantize,
-            profile: if self.profile == Profile::Original.name() {
-                Profile::Original
-            } else {
-                Profile::Diffusers
-            },
+            profile: choice(Profile::ALL, &self.profile, Profile::name),
             ..request
         };
         self.run.draw(&request).map(|drawn| -> Box<dyn Report> { Box::new(drawn) })
@@ -177,6 +177,11 @@ impl RunArgs {
         }
         Ok(Drawn::new(&engine, &model, outcome, files))
     }
+}
+
+/// The one with a name that the command line has checked.
+fn choice<T: Copy + Default, const N: usize>(all: [T; N], name: &str, name_of: fn(T) -> &'static str) -> T {
+    all.into_iter().find(|one| name_of(*one) == name).unwrap_or_default()
 }
 
 /// Reads a part of a mix: `[WEIGHT=]TEXT` or `[WEIGHT=]@FILE`.

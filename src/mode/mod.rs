@@ -19,7 +19,7 @@ use crate::image::{Picture, Size};
 use crate::priors::{FittedPrior, PriorKind};
 use crate::progress::{Batch, Stage, Watch};
 use crate::request::Job;
-use crate::sampler::{self, Role};
+use crate::sampler::{self, Choice, Role, Steps};
 use crate::stage::decode::{self, Decode};
 use crate::stage::denoise::{self, Condition, DenoiseRun};
 use crate::stage::encode::Encoder;
@@ -82,7 +82,7 @@ pub fn draw(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<D
     let seen = embeds::see(tools, job, watch)?;
     let texts = texts::encode(tools, job, watch)?;
     let seeds: Vec<u64> = (0..job.pictures()).map(|picture| job.seed_of(picture)).collect();
-    let mut noise = PictureNoise::new(&seeds);
+    let mut noise = PictureNoise::new(job.generator, &seeds);
     // The whole prior comes before the whole decoder, so that each network is in memory in its turn.
     let parts = sides.parts(job.pictures());
     let mut embeds = Vec::with_capacity(parts.len());
@@ -165,7 +165,7 @@ fn latents(
         let guidance = Guidance::new(job.guidance);
         let condition = condition(guidance, texts, embeds, part)?;
         let manifest = tools.networks.folder().manifest();
-        let sampler = sampler::build(&job.sampler, &manifest.schedulers, Role::Decoder, job.steps)?;
+        let sampler = sampler::build(&decoder_choice(job)?, &manifest.schedulers)?;
         let mut noise = noise.part(part.start, part.end);
         let start = begin.latents(job, sides, sampler.as_ref(), (part.len(), &mut noise))?;
         let known = begin.known(part.len())?;
@@ -179,6 +179,19 @@ fn latents(
         let run = DenoiseRun { sampler, guidance, noise, start, unet, known, preview };
         denoise::sample(tools.networks, condition, run, watch)
     })
+}
+
+/// The decoder's sampler; image to image leaves out its first steps.
+///
+/// # Errors
+/// When a strength leaves no step to run.
+fn decoder_choice(job: &Job) -> Result<Choice<'_>> {
+    let steps = match job.timesteps.as_slice() {
+        [] => Steps::Count(job.steps),
+        times => Steps::At(times.to_vec()),
+    };
+    let skip = start::skipped(job)?;
+    Ok(Choice { name: &job.sampler, role: Role::Decoder, steps, skip, profile: job.profile })
 }
 
 /// What conditions the UNet; the unconditional half first where guidance is on.

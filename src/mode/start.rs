@@ -6,6 +6,7 @@ use crate::component::{Networks, movq};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Canvas, Mask, Picture, Sides as Margins, View, composite, movq as pixels};
 use crate::math::{count, nearest};
+use crate::profile::Profile;
 use crate::progress::{Stage, Watch};
 use crate::request::{Frame, Input, Job, Seam, Start};
 use crate::sampler::{Noise, Sampler};
@@ -146,7 +147,10 @@ impl Begin {
     ) -> Result<Tensor> {
         let drawn = noise.draw(&[pictures, sides.channels, sides.height, sides.width])?;
         match (&self.clean, &job.start) {
-            (Some(clean), Start::Edit { strength, .. }) => noised(clean, &drawn, *strength),
+            (Some(clean), Start::Edit { strength, .. }) => {
+                let clean = repeat(clean, pictures)?;
+                noised(job, &clean, &drawn, (*strength, sampler))
+            }
             _ => Ok(drawn * sampler.init_sigma()),
         }
     }
@@ -168,11 +172,37 @@ impl Begin {
     }
 }
 
-/// A picture's latents f32\[1,4,h,w\] under noise f32\[B,4,h,w\]. The reference noises by betas of its own and
-/// two timesteps less than the strength says (diffusers `KandinskyImg2ImgPipeline`).
-fn noised(clean: &Tensor, noise: &Tensor, strength: f64) -> Result<Tensor> {
+/// How many of the decoder's first steps image to image leaves out: it runs the share that the strength says.
+///
+/// # Errors
+/// When that is none.
+pub fn skipped(job: &Job) -> Result<usize> {
+    let Start::Edit { strength, .. } = &job.start else { return Ok(0) };
+    let run = usize::try_from(nearest((count(job.steps) * strength).floor())).unwrap_or(0).min(job.steps);
+    if run == 0 {
+        let least = 1.0 / count(job.steps);
+        let message = format!("strength {strength} of {} steps runs none; the least is {least}", job.steps);
+        return Err(Error::new(Kind::BadRequest, message));
+    }
+    Ok(job.steps - run)
+}
+
+/// A picture's latents under noise, both f32\[B,4,h,w\], as the first step that is run expects them.
+///
+/// For the samplers that the two code bases have, their own ways: both noise by betas that are not training's;
+/// diffusers (`KandinskyImg2ImgPipeline`) to two timesteps less than the strength says, the original to the first
+/// timestep that is run. Every other sampler noises to where it starts.
+fn noised(
+    job: &Job,
+    clean: &Tensor,
+    noise: &Tensor,
+    (strength, sampler): (f64, &dyn Sampler),
+) -> Result<Tensor> {
     let schedule = Schedule::image_to_image();
-    let timestep = nearest((count(schedule.len()) * strength).floor()) - 2;
-    let clean = repeat(clean, noise.shape().first().copied().unwrap_or(1))?;
-    schedule.add_noise(&clean, noise, &[timestep.max(0)])
+    let timestep = match (job.profile, job.sampler.as_str()) {
+        (Profile::Diffusers, "ddim" | "ddpm") => nearest((count(schedule.len()) * strength).floor()) - 2,
+        (Profile::Original, _) => sampler.timesteps().first().map_or(0, |t| nearest(f64::from(*t))),
+        (Profile::Diffusers, _) => return sampler.noised(clean, noise),
+    };
+    schedule.add_noise(clean, noise, &[timestep.max(0)])
 }

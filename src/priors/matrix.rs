@@ -103,7 +103,7 @@ fn backward(upper: &Array2<f64>, pivots: &Array1<f64>, b: &mut Array2<f64>) {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::rng::TorchCpu;
+    use crate::rng::{Normals, TorchCpu};
 
     fn random(rows: usize, columns: usize) -> Array2<f64> {
         let drawn = TorchCpu::new(1).normal(&[rows, columns]).unwrap();

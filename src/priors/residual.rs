@@ -10,7 +10,7 @@ use super::pairs::square;
 use super::{Normalised, Tell};
 use crate::error::Result;
 use crate::math::{count, exp, narrow};
-use crate::rng::TorchCpu;
+use crate::rng::{Normals, TorchCpu};
 use ndarray::{Array1, Array2, ArrayViewMutD, Axis, Zip};
 
 /// Residual blocks.

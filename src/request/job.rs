@@ -4,6 +4,7 @@ use super::{Blend, Frame, Input, Part, Profile, Request, Size, Start, Subject, a
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::priors::PriorKind;
+use crate::rng::Generator;
 use crate::text::Prompt;
 use kandinsky_models::Manifest;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,9 @@ pub struct Job {
     /// A seed for each picture, where `seed` and the next are not meant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<u64>,
+    /// Whose generator turns seeds into noise.
+    #[serde(skip_serializing_if = "super::is_default")]
+    pub generator: Generator,
     /// Size of the pictures.
     pub size: Size,
     /// Whether the size is rounded up instead of cropped.
@@ -105,6 +109,7 @@ impl Request {
             count: self.count,
             seed,
             seeds: self.seeds.clone(),
+            generator: self.generator,
             size: self.settled_size(model)?,
             rounded: self.rounded,
             steps: steps.unwrap_or(defaults.steps),

@@ -12,6 +12,7 @@ mod start;
 pub use crate::image::Size;
 pub use crate::priors::PriorKind;
 pub use crate::profile::Profile;
+pub use crate::rng::Generator;
 pub use aspect::{ASPECTS, aspect_size};
 pub use input::Input;
 pub use job::Job;
@@ -58,6 +59,9 @@ pub struct Request {
     /// A seed for each picture, instead of `seed`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub seeds: Vec<u64>,
+    /// Whose generator turns seeds into noise.
+    #[serde(skip_serializing_if = "is_default")]
+    pub generator: Generator,
     /// Size of the pictures; excludes `aspect`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
@@ -120,6 +124,7 @@ impl Default for Request {
             count: 1,
             seed: None,
             seeds: Vec::new(),
+            generator: Generator::TorchCpu,
             size: None,
             aspect: None,
             rounded: false,
@@ -259,6 +264,13 @@ impl Request {
     #[must_use]
     pub fn seeds(mut self, seeds: impl IntoIterator<Item = u64>) -> Self {
         self.seeds = seeds.into_iter().collect();
+        self
+    }
+
+    /// Sets whose generator turns seeds into noise.
+    #[must_use]
+    pub fn generator(mut self, generator: Generator) -> Self {
+        self.generator = generator;
         self
     }
 

@@ -1,51 +1,81 @@
 //! DDIM (Song, Meng and Ermon, "Denoising diffusion implicit models", formula 12; diffusers
 //! `DDIMScheduler`).
 
-use super::{Denoiser, Noise, Sampler, Step, check_steps};
+use super::plan::{calls, spans};
+use super::{Choice, Denoiser, Noise, Sampler, Step, mix};
 use crate::error::Result;
 use crate::math::narrow;
 use crate::predict::{Bound, Prediction};
-use crate::schedule::{Schedule, SchedulerConfig, Spacing, as_floats};
+use crate::schedule::{Schedule, SchedulerConfig, Spacing};
 use crate::tensor::Tensor;
 use ndarray::Zip;
 
-struct Ddim {
-    schedule: Schedule,
-    prediction: Prediction,
-    bound: Bound,
+pub(super) struct Ddim {
+    pub(super) schedule: Schedule,
+    pub(super) prediction: Prediction,
+    pub(super) bound: Bound,
     /// The share of noise that is drawn anew: 0 is deterministic, 1 is DDPM's.
-    eta: f32,
+    pub(super) eta: f32,
     /// The picture's share of power after the last step.
-    last_alpha: f32,
+    pub(super) last_alpha: f32,
     /// Where each step starts and ends; neither is limited to the schedule's timesteps.
-    spans: Vec<(i32, i32)>,
-    timesteps: Vec<f32>,
+    pub(super) spans: Vec<(i32, i32)>,
+    pub(super) timesteps: Vec<f32>,
 }
 
-/// DDIM of `steps` steps. `eta` is a setting here, since the reference's pipelines never set it.
-pub fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sampler>> {
-    let schedule = config.schedule("linear", (0.0001, 0.02))?;
-    check_steps(steps, 1, schedule.len())?;
-    let spacing = config.spacing(Spacing::Leading)?;
-    let stride = i32::try_from(schedule.len() / steps).unwrap_or(0);
-    let starts = spacing.timesteps(schedule.len(), steps, config.steps_offset()?);
-    // With as many steps as timesteps the offset reaches one beyond the last, where the reference fails.
-    let last = i32::try_from(schedule.len()).unwrap_or(i32::MAX) - 1;
-    let timesteps: Vec<i32> = starts.iter().map(|t| *t.min(&last)).collect();
+/// The decoder's DDIM. `eta` is a setting here, since the reference's pipelines never set it.
+pub fn build(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sampler>> {
+    spaced(config, choice, Spacing::Leading, false)
+}
+
+/// The prior's DDIM. Where the settings do not say how timesteps are spread, they start at pure noise, and each
+/// step ends where the next begins.
+pub fn prior(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sampler>> {
+    let unsaid = config.word("timestep_spacing", "")?.is_empty();
+    spaced(config, choice, Spacing::Trailing, unsaid)
+}
+
+/// With the spacing that the settings say, else `default`. The reference's steps all have one length, wherever
+/// the next one begins; `joined` ones end there.
+fn spaced(
+    config: &SchedulerConfig,
+    choice: &Choice<'_>,
+    default: Spacing,
+    joined: bool,
+) -> Result<Box<dyn Sampler>> {
+    let schedule = config.schedule()?;
+    let (train, spacing) = (schedule.len(), config.spacing(default)?);
+    let spans = match choice.count(spacing.fewest()..=train, train)? {
+        None => spans(choice.given()),
+        Some(steps) if joined => spans(&spacing.timesteps(train, steps, config.steps_offset()?)),
+        Some(steps) => strides(spacing, train, steps, config.steps_offset()?),
+    };
+    let spans = choice.visited(spans)?;
     Ok(Box::new(Ddim {
         prediction: Prediction::of(config)?,
         bound: Bound::of(config, true)?,
         eta: narrow(config.number("eta", 0.0)?),
         last_alpha: if config.flag("set_alpha_to_one", true)? { 1.0 } else { schedule.first_alpha() },
-        spans: starts.iter().map(|t| (*t, t - stride)).collect(),
-        timesteps: as_floats(&timesteps),
+        timesteps: calls(&spans, schedule.len()),
+        spans,
         schedule,
     }))
+}
+
+/// Steps that all have the same length, wherever the spacing lets them start.
+pub(super) fn strides(spacing: Spacing, train: usize, steps: usize, offset: i32) -> Vec<(i32, i32)> {
+    let stride = i32::try_from(train / steps.max(1)).unwrap_or(0);
+    spacing.timesteps(train, steps, offset).into_iter().map(|t| (t, t - stride)).collect()
 }
 
 impl Sampler for Ddim {
     fn timesteps(&self) -> &[f32] {
         &self.timesteps
+    }
+
+    fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        let now = self.spans.first().map_or(1.0, |(t, _)| self.schedule.alpha(*t, 1.0));
+        mix(x0, noise, now.sqrt(), (1.0 - now).sqrt())
     }
 
     fn sample(&self, denoiser: &mut dyn Denoiser, mut x: Tensor, noise: &mut dyn Noise) -> Result<Tensor> {

@@ -1,10 +1,12 @@
 //! DDPM (Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", formula 7) with the variance
 //! that the network learned (Nichol and Dhariwal, formula 15; diffusers `DDPMScheduler`).
 
-use super::{Denoiser, Noise, Sampler, Step, check_steps};
+use super::plan::{calls, spans};
+use super::{Choice, Denoiser, Noise, Sampler, Step, mix};
 use crate::error::Result;
+use crate::math::narrow;
 use crate::predict::{Bound, Prediction, split_variance};
-use crate::schedule::{Schedule, SchedulerConfig, Spacing, as_floats};
+use crate::schedule::{Schedule, SchedulerConfig, Spacing};
 use crate::tensor::Tensor;
 use ndarray::Zip;
 
@@ -42,6 +44,8 @@ pub(super) struct Posterior {
     of_x: f32,
     beta: f32,
     small: f32,
+    /// Whether noise is added: not at timestep 0.
+    pub(super) noisy: bool,
 }
 
 impl Posterior {
@@ -49,7 +53,7 @@ impl Posterior {
     pub(super) fn new(schedule: &Schedule, t: i32, next: i32) -> Self {
         let (now, then) = (schedule.alpha(t, 1.0), schedule.alpha(next, 1.0));
         let alpha = now / then;
-        Self::of((now, then), alpha, 1.0 - alpha)
+        Self::of((now, then), alpha, 1.0 - alpha, t > 0)
     }
 
     /// As [`Posterior::new`] in the roundings of `UnCLIPScheduler`: beta is training's own between neighbours,
@@ -58,10 +62,24 @@ impl Posterior {
         let (now, then) = (schedule.alpha(t, 1.0), schedule.alpha(next, 1.0));
         let own = usize::try_from(t).ok().filter(|_| next == t - 1).and_then(|t| schedule.betas.get(t));
         let beta = own.copied().unwrap_or(1.0 - now / then);
-        Self::of((now, then), 1.0 - beta, beta)
+        Self::of((now, then), 1.0 - beta, beta, t > 0)
     }
 
-    fn of((now, then): (f32, f32), alpha: f32, beta: f32) -> Self {
+    /// As [`Posterior::new`], from shares of power in 64 bits, which lose nothing to differences.
+    pub(super) fn exact((now, then): (f64, f64), noisy: bool) -> Self {
+        let (alpha, beta) = (now / then, 1.0 - now / then);
+        Self {
+            keep: narrow(now.sqrt()),
+            add: narrow((1.0 - now).sqrt()),
+            of_x0: narrow(then.sqrt() * beta / (1.0 - now)),
+            of_x: narrow(alpha.sqrt() * (1.0 - then) / (1.0 - now)),
+            beta: narrow(beta),
+            small: narrow((1.0 - then) / (1.0 - now) * beta),
+            noisy,
+        }
+    }
+
+    fn of((now, then): (f32, f32), alpha: f32, beta: f32, noisy: bool) -> Self {
         Self {
             keep: now.sqrt(),
             add: (1.0 - now).sqrt(),
@@ -69,6 +87,7 @@ impl Posterior {
             of_x: alpha.sqrt() * (1.0 - then) / (1.0 - now),
             beta,
             small: (1.0 - then) / (1.0 - now) * beta,
+            noisy,
         }
     }
 
@@ -99,40 +118,45 @@ impl Posterior {
 }
 
 fn ln(x: f32) -> f32 {
-    crate::math::narrow(crate::math::ln(f64::from(x)))
+    narrow(crate::math::ln(f64::from(x)))
 }
 
 fn exp(x: f32) -> f32 {
-    crate::math::narrow(crate::math::exp(f64::from(x)))
+    narrow(crate::math::exp(f64::from(x)))
 }
 
-struct Ddpm {
-    schedule: Schedule,
-    prediction: Prediction,
-    bound: Bound,
-    variance: Variance,
-    times: Vec<i32>,
-    timesteps: Vec<f32>,
+/// Ancestral sampling: the posterior's mean and fresh noise, step by step.
+pub(super) struct Ancestral {
+    pub(super) posteriors: Vec<Posterior>,
+    pub(super) timesteps: Vec<f32>,
+    pub(super) prediction: Prediction,
+    pub(super) bound: Bound,
+    pub(super) variance: Variance,
+    /// Whether noise is drawn even where none is added, as the original repository does.
+    pub(super) always_draws: bool,
 }
 
-/// DDPM of `steps` steps.
-pub fn build(config: &SchedulerConfig, steps: usize) -> Result<Box<dyn Sampler>> {
-    let schedule = config.schedule("linear", (0.0001, 0.02))?;
-    check_steps(steps, 1, schedule.len())?;
+/// The decoder's DDPM.
+pub fn build(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sampler>> {
+    let schedule = config.schedule()?;
+    let spacing = config.spacing(Spacing::Leading)?;
     let last = i32::try_from(schedule.len()).unwrap_or(i32::MAX) - 1;
-    let times = config.spacing(Spacing::Leading)?.timesteps(schedule.len(), steps, config.steps_offset()?);
-    let times: Vec<i32> = times.into_iter().map(|t| t.min(last)).collect();
-    Ok(Box::new(Ddpm {
+    let times: Vec<i32> = match choice.count(spacing.fewest()..=schedule.len(), schedule.len())? {
+        None => choice.given().to_vec(),
+        Some(steps) => spacing.timesteps(schedule.len(), steps, config.steps_offset()?),
+    };
+    let spans = choice.visited(spans(&times.into_iter().map(|t| t.min(last)).collect::<Vec<_>>()))?;
+    Ok(Box::new(Ancestral {
+        posteriors: spans.iter().map(|(t, next)| Posterior::new(&schedule, *t, *next)).collect(),
+        timesteps: calls(&spans, schedule.len()),
         prediction: Prediction::of(config)?,
         bound: Bound::of(config, true)?,
         variance: Variance::of(config, &["fixed_small", "fixed_small_log", "fixed_large", "learned_range"])?,
-        timesteps: as_floats(&times),
-        times,
-        schedule,
+        always_draws: false,
     }))
 }
 
-impl Sampler for Ddpm {
+impl Sampler for Ancestral {
     fn timesteps(&self) -> &[f32] {
         &self.timesteps
     }
@@ -141,12 +165,15 @@ impl Sampler for Ddpm {
         self.variance == Variance::LearnedRange
     }
 
+    fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        let (keep, add) = self.posteriors.first().map_or((1.0, 0.0), |first| (first.keep, first.add));
+        mix(x0, noise, keep, add)
+    }
+
     fn sample(&self, denoiser: &mut dyn Denoiser, mut x: Tensor, noise: &mut dyn Noise) -> Result<Tensor> {
-        let total = self.times.len();
-        let nexts = self.times.iter().skip(1).chain(&[-1]);
-        for (index, ((t, next), timestep)) in self.times.iter().zip(nexts).zip(&self.timesteps).enumerate() {
+        let total = self.posteriors.len();
+        for (index, (posterior, timestep)) in self.posteriors.iter().zip(&self.timesteps).enumerate() {
             let step = Step { index, total, timestep: *timestep };
-            let posterior = Posterior::new(&self.schedule, *t, *next);
             let mut out = denoiser.predict(&x, &step)?;
             let mut learned = None;
             if self.uses_variance() {
@@ -155,8 +182,9 @@ impl Sampler for Ddpm {
             }
             let x0 = self.bound.apply(posterior.clean(self.prediction, &out, &x));
             x = posterior.mean(&x0, &x);
-            if *t > 0 {
-                posterior.add_noise(&mut x, &noise.draw(x0.shape())?, learned.as_ref(), self.variance);
+            let drawn = (posterior.noisy || self.always_draws).then(|| noise.draw(x0.shape())).transpose()?;
+            if let Some(drawn) = drawn.filter(|_| posterior.noisy) {
+                posterior.add_noise(&mut x, &drawn, learned.as_ref(), self.variance);
             }
             denoiser.done(&step, &x, &x0)?;
         }

@@ -1,8 +1,9 @@
 //! Where a sampler's noise comes from.
 
 use crate::error::{Error, Kind, Result};
-use crate::rng::TorchCpu;
+use crate::rng::Normals;
 use crate::tensor::Tensor;
+use ndarray::Zip;
 use std::collections::VecDeque;
 
 /// A source of standard normals.
@@ -15,16 +16,16 @@ pub trait Noise {
 }
 
 /// One generator for the whole batch.
-pub struct Shared(TorchCpu);
+pub struct Shared<G>(G);
 
-impl Shared {
+impl<G: Normals> Shared<G> {
     /// Draws from `generator`.
-    pub const fn new(generator: TorchCpu) -> Self {
+    pub const fn new(generator: G) -> Self {
         Self(generator)
     }
 }
 
-impl Noise for Shared {
+impl<G: Normals> Noise for Shared<G> {
     fn draw(&mut self, shape: &[usize]) -> Result<Tensor> {
         self.0.normal(shape)
     }
@@ -52,4 +53,14 @@ impl Noise for Replay {
             None => Err(Error::new(Kind::Internal, format!("no noise is left for shape {shape:?}"))),
         }
     }
+}
+
+/// A clean tensor under noise: `keep x0 + add noise`.
+pub(super) fn mix(x0: &Tensor, noise: &Tensor, keep: f32, add: f32) -> Result<Tensor> {
+    if x0.shape() != noise.shape() {
+        let message =
+            format!("noise of shape {:?} cannot be added to a tensor of {:?}", noise.shape(), x0.shape());
+        return Err(Error::new(Kind::Internal, message));
+    }
+    Ok(Zip::from(x0).and(noise).map_collect(|x0, noise| keep * x0 + add * noise))
 }

@@ -8,18 +8,36 @@ use crate::error::{Error, Kind, Result};
 use crate::math::narrow;
 use serde_json::{Map, Value};
 
-/// The classes whose files are understood: they share their fields.
-const CLASSES: &[&str] = &[
-    "UnCLIPScheduler",
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "PNDMScheduler",
-    "DPMSolverMultistepScheduler",
-    "UniPCMultistepScheduler",
-    "EulerDiscreteScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "LMSDiscreteScheduler",
+/// The classes whose files are understood, since they share their fields; each with its own defaults of
+/// `beta_schedule`, `beta_start` and `beta_end`.
+const CLASSES: &[(&str, &str, f64, f64)] = &[
+    ("UnCLIPScheduler", "squaredcos_cap_v2", 0.0001, 0.02),
+    ("DDIMScheduler", "linear", 0.0001, 0.02),
+    ("DDPMScheduler", "linear", 0.0001, 0.02),
+    ("PNDMScheduler", "linear", 0.0001, 0.02),
+    ("DPMSolverMultistepScheduler", "linear", 0.0001, 0.02),
+    ("UniPCMultistepScheduler", "linear", 0.0001, 0.02),
+    ("EulerDiscreteScheduler", "linear", 0.0001, 0.02),
+    ("EulerAncestralDiscreteScheduler", "linear", 0.0001, 0.02),
+    ("HeunDiscreteScheduler", "linear", 0.00085, 0.012),
+    ("LMSDiscreteScheduler", "linear", 0.0001, 0.02),
+];
+
+/// What holds for a model whatever samples it: its training, its range and its end.
+const TRAINING: &[&str] = &[
+    "num_train_timesteps",
+    "trained_betas",
+    "beta_schedule",
+    "beta_start",
+    "beta_end",
+    "prediction_type",
+    "clip_sample",
+    "clip_sample_range",
+    "thresholding",
+    "dynamic_thresholding_ratio",
+    "sample_max_value",
+    "set_alpha_to_one",
+    "steps_offset",
 ];
 
 /// Fields that ask for arithmetic that no sampler here has, where they are on.
@@ -51,13 +69,7 @@ impl SchedulerConfig {
             return Err(bad("a scheduler's settings are not an object".to_owned()));
         };
         let config = Self { fields: fields.clone() };
-        let class = config.word("_class_name", "")?;
-        if !CLASSES.contains(&class) {
-            return Err(bad(format!(
-                "the scheduler class {class:?} is unknown; known are {}",
-                CLASSES.join(", ")
-            )));
-        }
+        config.beta_defaults()?;
         for name in UNKNOWN_ARITHMETIC {
             if config.flag(name, false)? {
                 return Err(bad(format!("the scheduler's {name} is true, which no sampler here can obey")));
@@ -66,11 +78,37 @@ impl SchedulerConfig {
         Ok(config)
     }
 
-    /// The noise schedule; `beta_schedule`, `beta_start` and `beta_end` are the defaults.
+    /// The same model's settings for the class `class`. Those of another class keep what holds for the model
+    /// whatever samples it; for the rest the class has its own defaults.
+    ///
+    /// # Errors
+    /// [`Kind::BadModel`] that names a setting.
+    pub fn for_class(&self, class: &str) -> Result<Self> {
+        if self.word("_class_name", "")? == class {
+            return Ok(self.clone());
+        }
+        let (_, name, start, end) = self.beta_defaults()?;
+        let mut fields = Map::new();
+        fields.insert("beta_schedule".to_owned(), (*name).into());
+        fields.insert("beta_start".to_owned(), (*start).into());
+        fields.insert("beta_end".to_owned(), (*end).into());
+        let kept = TRAINING.iter().filter_map(|name| Some(((*name).to_owned(), self.find(name)?.clone())));
+        fields.extend(kept);
+        Ok(Self { fields }.with("_class_name", class.into()))
+    }
+
+    /// The same settings with one of them set.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.fields.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The noise schedule.
     ///
     /// # Errors
     /// [`Kind::BadModel`] that names the setting.
-    pub fn schedule(&self, beta_schedule: &str, (start, end): (f64, f64)) -> Result<Schedule> {
+    pub fn schedule(&self) -> Result<Schedule> {
         if let Some(given) = self.find("trained_betas") {
             return given_betas(given).map(Schedule::new);
         }
@@ -80,15 +118,24 @@ impl SchedulerConfig {
                 "num_train_timesteps is {timesteps}; the limit is 2 to {MOST_TIMESTEPS}"
             )));
         }
-        let (start, end) = (self.number("beta_start", start)?, self.number("beta_end", end)?);
+        let (_, name, start, end) = self.beta_defaults()?;
+        let (start, end) = (self.number("beta_start", *start)?, self.number("beta_end", *end)?);
         if !(0.0 < start && start <= end && end < 1.0) {
             return Err(bad(format!("beta_start is {start} and beta_end {end}; they rise between 0 and 1")));
         }
-        let name = self.word("beta_schedule", beta_schedule)?;
+        let name = self.word("beta_schedule", name)?;
         match SCHEDULES.iter().find(|schedule| schedule.name == name) {
             Some(schedule) => Ok(Schedule::new((schedule.betas)(start, end, timesteps))),
             None => Err(unknown("beta_schedule", name, SCHEDULES.iter().map(|schedule| schedule.name))),
         }
+    }
+
+    fn beta_defaults(&self) -> Result<&'static (&'static str, &'static str, f64, f64)> {
+        let class = self.word("_class_name", "")?;
+        CLASSES.iter().find(|(known, ..)| *known == class).ok_or_else(|| {
+            let known: Vec<_> = CLASSES.iter().map(|(known, ..)| *known).collect();
+            bad(format!("the scheduler class {class:?} is unknown; known are {}", known.join(", ")))
+        })
     }
 
     /// How timesteps are spread, with the default for a file that does not say.
@@ -155,6 +202,19 @@ impl SchedulerConfig {
         self.read(name, default, |value| usize::try_from(value.as_u64()?).ok(), "a count")
     }
 
+    /// Refuses a setting that has another value than the one that is obeyed.
+    ///
+    /// # Errors
+    /// [`Kind::BadModel`] that names the setting, its value and what is obeyed.
+    pub fn only(&self, name: &str, obeyed: &Value) -> Result<()> {
+        match self.find(name).filter(|value| *value != obeyed) {
+            None => Ok(()),
+            Some(value) => {
+                Err(bad(format!("the scheduler's {name} is {value}; only {obeyed} is obeyed here")))
+            }
+        }
+    }
+
     /// A field that is there and not null.
     fn find(&self, name: &str) -> Option<&Value> {
         self.fields.get(name).filter(|value| !value.is_null())
@@ -204,7 +264,7 @@ mod tests {
             Err(error) => return error.to_string(),
             Ok(config) => config,
         };
-        let error = config.schedule("linear", (0.0001, 0.02)).map(|_| ()).err();
+        let error = config.schedule().map(|_| ()).err();
         let error = error.or(config.spacing(Spacing::Leading).err()).or(config.steps_offset().err());
         let error = error.expect("a refusal");
         assert_eq!(error.kind(), Kind::BadModel);
@@ -239,7 +299,31 @@ mod tests {
     fn null_is_absence() {
         let value = json!({"_class_name": "DDIMScheduler", "trained_betas": null, "steps_offset": null});
         let config = SchedulerConfig::parse(&value).unwrap();
-        assert_eq!(config.schedule("linear", (0.0001, 0.02)).unwrap().len(), 1000);
+        assert_eq!(config.schedule().unwrap().len(), 1000);
         assert_eq!(config.steps_offset().unwrap(), 0);
+    }
+    #[test]
+    fn another_class_keeps_what_holds_for_the_model() {
+        let prior = json!({
+            "_class_name": "UnCLIPScheduler", "prediction_type": "sample", "clip_sample_range": 10.0,
+            "variance_type": "fixed_small_log", "timestep_spacing": "leading"
+        });
+        let prior = SchedulerConfig::parse(&prior).unwrap();
+        let solver = prior.for_class("HeunDiscreteScheduler").unwrap();
+        assert_eq!(solver.schedule().unwrap(), prior.schedule().unwrap());
+        assert_eq!(solver.word("prediction_type", "").unwrap(), "sample");
+        assert_eq!(solver.number("clip_sample_range", 1.0).unwrap(), 10.0);
+        assert_eq!(solver.word("timestep_spacing", "linspace").unwrap(), "linspace");
+        assert_eq!(solver.for_class("HeunDiscreteScheduler").unwrap(), solver);
+    }
+
+    #[test]
+    fn a_value_that_is_not_obeyed_is_named() {
+        let value = json!({"_class_name": "UniPCMultistepScheduler", "solver_order": 3, "solver_p": null});
+        let config = SchedulerConfig::parse(&value).unwrap();
+        config.only("solver_p", &json!({})).unwrap();
+        config.only("solver_type", &"bh2".into()).unwrap();
+        let message = config.only("solver_order", &2.into()).unwrap_err().to_string();
+        assert!(message.contains("solver_order is 3") && message.contains("only 2"), "{message}");
     }
 }

@@ -4,9 +4,11 @@
 //! roundings, since 1 - abar loses digits where abar is close to 1.
 
 mod config;
+mod sigmas;
 mod spacing;
 
 pub use config::SchedulerConfig;
+pub use sigmas::Sigmas;
 pub use spacing::{Spacing, as_floats};
 
 use crate::error::Result;
@@ -52,6 +54,16 @@ impl Schedule {
     /// The one by which `KandinskyImg2ImgPipeline` noises its start, whatever the scheduler says.
     pub fn image_to_image() -> Self {
         Self::new(linear(0.0001, 0.02, 1000))
+    }
+
+    /// The shares of the picture's power without a rounding, as the original repository has them.
+    pub fn exact(&self) -> Vec<f64> {
+        let mut product = 1.0;
+        let next = |beta: &f32| {
+            product *= 1.0 - f64::from(*beta);
+            product
+        };
+        self.betas.iter().map(next).collect()
     }
 
     /// How many training timesteps there are.

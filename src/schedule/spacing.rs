@@ -45,6 +45,34 @@ impl Spacing {
             }
         }
     }
+
+    /// As [`Spacing::timesteps`], but evenly spread ones are not rounded to whole timesteps.
+    pub fn fractional(self, train: usize, steps: usize, offset: i32) -> Vec<f32> {
+        match self {
+            Self::Leading | Self::Trailing => as_floats(&self.timesteps(train, steps, offset)),
+            Self::Linspace => {
+                let stride = count(train - 1) / count(steps.max(2) - 1);
+                (0..steps).rev().map(|i| narrow(count(i) * stride)).collect()
+            }
+        }
+    }
+
+    /// As [`Spacing::timesteps`], but spread so that one more step would end at 0, which is left to the clean
+    /// picture.
+    pub fn open(self, train: usize, steps: usize, offset: i32) -> Vec<i32> {
+        let mut timesteps = match self {
+            Self::Leading => self.timesteps(train, steps + 1, offset),
+            Self::Trailing => return self.timesteps(train, steps, offset),
+            Self::Linspace => self.timesteps(train, steps + 1, 0),
+        };
+        timesteps.pop();
+        timesteps
+    }
+
+    /// The fewest steps that can be spread: both ends need two.
+    pub const fn fewest(self) -> usize {
+        if matches!(self, Self::Linspace) { 2 } else { 1 }
+    }
 }
 
 /// Timesteps as networks take them.
@@ -63,5 +91,9 @@ mod tests {
         assert_eq!((many.len(), many.first()), (150, Some(&895)));
         assert_eq!(Spacing::Trailing.timesteps(1000, 3, 1), [999, 666, 332]);
         assert_eq!(Spacing::Linspace.timesteps(1000, 3, 1), [999, 500, 0]);
+        assert_eq!(Spacing::Linspace.fractional(1000, 3, 1), [999.0, 499.5, 0.0]);
+        assert_eq!(Spacing::Linspace.open(1000, 4, 1), [999, 749, 500, 250]);
+        assert_eq!(Spacing::Leading.open(1000, 4, 1), [801, 601, 401, 201]);
+        assert_eq!(Spacing::Trailing.open(1000, 4, 1), [999, 749, 499, 249]);
     }
 }

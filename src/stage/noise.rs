@@ -2,19 +2,19 @@
 //! in a batch, and the same as diffusers' with a list of generators handed to both pipelines.
 
 use crate::error::{Error, Kind, Result};
-use crate::rng::TorchCpu;
+use crate::rng::{Generator, Normals};
 use crate::sampler::Noise;
 use crate::tensor::{Tensor, concat, rows};
 
 /// A generator a picture.
 pub struct PictureNoise {
-    generators: Vec<TorchCpu>,
+    generators: Vec<Box<dyn Normals>>,
 }
 
 impl PictureNoise {
-    /// A generator for each seed.
-    pub fn new(seeds: &[u64]) -> Self {
-        Self { generators: seeds.iter().copied().map(TorchCpu::new).collect() }
+    /// Generators of a kind, one for each seed.
+    pub fn new(kind: Generator, seeds: &[u64]) -> Self {
+        Self { generators: seeds.iter().map(|seed| kind.seeded(*seed)).collect() }
     }
 
     /// How many pictures there are.
@@ -28,9 +28,14 @@ impl PictureNoise {
     }
 }
 
+/// `count` seeds from `first` on.
+pub fn seeds_from(first: u64, count: usize) -> Vec<u64> {
+    (0..).map(|i| first.wrapping_add(i)).take(count).collect()
+}
+
 /// The generators of some of the pictures.
 pub struct Part<'a> {
-    generators: &'a mut [TorchCpu],
+    generators: &'a mut [Box<dyn Normals>],
 }
 
 impl Noise for Part<'_> {

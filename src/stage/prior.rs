@@ -35,7 +35,7 @@ pub fn sample(
     let width = networks.folder().manifest().latent.embed;
     let x = match run.start {
         Some(start) => start,
-        None => run.noise.draw(&[rows, width])?,
+        None => run.noise.draw(&[rows, width])? * run.sampler.init_sigma(),
     };
     // The unconditional half first, as diffusers orders it.
     let prefix = match run.guidance.is_on() {

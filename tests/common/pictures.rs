@@ -3,7 +3,7 @@
 
 use kandinsky::Result;
 use kandinsky::image::{Picture, Rgb};
-use kandinsky::request::{Blend, Job, PriorKind, Profile, Size, Start};
+use kandinsky::request::{Blend, Generator, Job, PriorKind, Profile, Size, Start};
 use std::path::{Path, PathBuf};
 
 /// A picture of many edges, the same everywhere.
@@ -30,6 +30,7 @@ pub fn job() -> Job {
         count: 1,
         seed: u64::MAX,
         seeds: Vec::new(),
+        generator: Generator::TorchCpu,
         size: Size { width: 20, height: 10 },
         rounded: false,
         steps: 50,

@@ -5,7 +5,7 @@ use kandinsky::component::unet::Which;
 use kandinsky::guidance::Guidance;
 use kandinsky::progress::Watch;
 use kandinsky::rng::TorchCpu;
-use kandinsky::sampler::{self, Noise, Role, Shared};
+use kandinsky::sampler::{self, Choice, Noise, Role, Shared};
 use kandinsky::stage::denoise::{self, Condition, DenoiseRun};
 use kandinsky::stage::encode::Encoder;
 use kandinsky::stage::prior::{self, PriorRun, PriorText};
@@ -45,7 +45,7 @@ fn interleave_rows(tensor: &Tensor, times: usize) -> Tensor {
     concat(&interleave(&parts, times), 0).unwrap()
 }
 
-fn shared(params: &Value) -> Shared {
+fn shared(params: &Value) -> Shared<TorchCpu> {
     Shared::new(TorchCpu::new(params["seed"].as_u64().unwrap_or(0)))
 }
 
@@ -70,7 +70,7 @@ pub fn prior(engine: &Engine, case: &Case) -> Check {
                 prompts: encoder.prior_text(networks, &prompts)?,
                 unconditional: encoder.prior_text(networks, &unconditional)?,
             };
-            let sampler = sampler::build("unclip", schedulers, Role::Prior, steps)?;
+            let sampler = sampler::build(&Choice::new("unclip", Role::Prior, steps), schedulers)?;
             let run = PriorRun {
                 sampler: sampler.as_ref(),
                 guidance: Guidance::new(number(params, "guidance_scale")),
@@ -117,8 +117,13 @@ pub fn text_to_image(engine: &Engine, case: &Case) -> Check {
     let mut schedulers = engine.manifest().schedulers.clone();
     let name = match params["scheduler"].as_str() {
         Some("DDPMScheduler") => "ddpm",
+        Some("DPMSolverMultistepScheduler") => "dpmpp_2m",
         _ => "ddim",
     };
+    if name == "dpmpp_2m" {
+        // diffusers' from_config hands DDIM's spacing on.
+        schedulers.get_mut("ddim").unwrap()["_class_name"] = params["scheduler"].clone();
+    }
     if case.id.contains("nothresh") {
         schedulers.get_mut("ddpm").unwrap()["thresholding"] = Value::Bool(false);
     }
@@ -127,7 +132,7 @@ pub fn text_to_image(engine: &Engine, case: &Case) -> Check {
     let latents = engine
         .with_networks(|networks| {
             let text = encoder.unet_text(networks, &conditions)?;
-            let sampler = sampler::build(name, &schedulers, Role::Decoder, steps)?;
+            let sampler = sampler::build(&Choice::new(name, Role::Decoder, steps), &schedulers)?;
             let mut noise = shared(params);
             let start = match case.find("in.latents") {
                 Some(latents) => latents,
