@@ -39,6 +39,8 @@ pub struct Outcome {
     pub latents: Tensor,
     /// Their image embeddings f32\[B,D\].
     pub image_embeds: Tensor,
+    /// What they were steered away from f32\[B,D\].
+    pub negative_image_embeds: Tensor,
     /// The request with every number settled.
     pub job: Job,
     /// How long each stage took; opening graphs is the stage `load`.
@@ -143,13 +145,23 @@ impl Engine {
             let (constants, prior, timings) = (&self.constants, prior.as_ref(), &mut timings);
             mode::draw(&mut Tools { networks, encoder, constants, prior, timings }, &job, watch)
         });
-        let Drawn { mut pictures, latents, image_embeds } = drawn?;
+        let Drawn { mut pictures, latents, image_embeds, negative_image_embeds } = drawn?;
         for (index, picture) in pictures.iter_mut().enumerate() {
             picture.describe(metadata::describe(&self.manifest.name, &job.picture(index))?);
         }
         let runtime = self.runtime.clone();
         let notes = truncations.iter().map(ToString::to_string).collect();
-        Ok(Outcome { pictures, latents, image_embeds, job, timings, runtime, truncations, notes })
+        Ok(Outcome {
+            pictures,
+            latents,
+            image_embeds,
+            negative_image_embeds,
+            job,
+            timings,
+            runtime,
+            truncations,
+            notes,
+        })
     }
 
     /// Runs `work` with the networks, for tests and measurements below the level of requests.

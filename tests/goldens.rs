@@ -53,9 +53,6 @@ fn engine(model: &Path, runtime: &str) -> Engine {
 
 const RUNTIMES: [&str; 2] = ["ort", "tract"];
 
-/// Regimes that are not built yet.
-const LATER_REGIMES: &str = "a regime of the next issue";
-
 fn check_of(case: &Case) -> Option<Check> {
     let name = case.id.rsplit('/').next().unwrap_or("");
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
@@ -91,12 +88,11 @@ fn check_of(case: &Case) -> Option<Check> {
         }),
         "component" => Check::Run(component::check),
         "pipeline" if name == "t2i_euler_unscaled" => Check::Out("the reference forgets to scale"),
-        "pipeline" if name == "image_embeds" || starts(&["interpolate", "variation", "i2i", "inpaint"]) => {
-            Check::Out(LATER_REGIMES)
-        }
+        "pipeline" if name == "image_embeds" => Check::Run(pipeline::image_embeds),
+        "pipeline" if starts(&["interpolate"]) => Check::Run(pipeline::interpolate),
         "pipeline" if starts(&["prior"]) => Check::Run(pipeline::prior),
         "pipeline" if starts(&["seeds"]) => Check::Run(pipeline::seeds),
-        "pipeline" if starts(&["t2i"]) => Check::Run(pipeline::text_to_image),
+        "pipeline" if starts(&["t2i", "variation", "i2i", "inpaint"]) => Check::Run(pipeline::decoder),
         _ => return None,
     })
 }

@@ -70,6 +70,8 @@ pub struct Drawn {
     pub latents: Tensor,
     /// Their image embeddings f32\[B,D\].
     pub image_embeds: Tensor,
+    /// What they were steered away from f32\[B,D\].
+    pub negative_image_embeds: Tensor,
 }
 
 /// Draws all pictures of a job, in batches that fit.
@@ -90,7 +92,10 @@ pub fn draw(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<D
         watch.batch = Batch { index, total: parts.len() };
         embeds.push(embeds::of(tools, job, (&texts, &seen), (part, &mut noise), watch)?);
     }
-    let image_embeds: Vec<Tensor> = embeds.iter().map(|part: &Embeds| part.positive.clone()).collect();
+    let joined = |of: fn(&Embeds) -> &Tensor| {
+        concat(&embeds.iter().map(|part| of(part).clone()).collect::<Vec<_>>(), 0)
+    };
+    let (image_embeds, negative_image_embeds) = (joined(|e| &e.positive)?, joined(|e| &e.negative)?);
     let (mut pictures, mut all_latents) =
         (Vec::with_capacity(job.pictures()), Vec::with_capacity(parts.len()));
     for (index, (part, embeds)) in parts.iter().zip(embeds).enumerate() {
@@ -99,7 +104,8 @@ pub fn draw(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<D
         pictures.extend(pixels(tools, job, &latents, part, (&begin, &sides, watch))?);
         all_latents.push(latents);
     }
-    Ok(Drawn { pictures, latents: concat(&all_latents, 0)?, image_embeds: concat(&image_embeds, 0)? })
+    let latents = concat(&all_latents, 0)?;
+    Ok(Drawn { pictures, latents, image_embeds, negative_image_embeds })
 }
 
 /// The graphs that a job needs, in the order in which they run. The image encoder is among them only where a
@@ -137,7 +143,8 @@ pub struct Sides {
 }
 
 impl Sides {
-    fn new(latent: &Latent, job: &Job) -> Self {
+    /// The sides of a job's pictures on a model.
+    pub fn new(latent: &Latent, job: &Job) -> Self {
         let (multiple, factor) = (latent.multiple.max(1), latent.factor.max(1));
         let side = |length: usize| length.div_ceil(factor * multiple) * multiple;
         let (height, width) = (side(job.size.height), side(job.size.width));
@@ -185,7 +192,7 @@ fn latents(
 ///
 /// # Errors
 /// When a strength leaves no step to run.
-fn decoder_choice(job: &Job) -> Result<Choice<'_>> {
+pub fn decoder_choice(job: &Job) -> Result<Choice<'_>> {
     let steps = match job.timesteps.as_slice() {
         [] => Steps::Count(job.steps),
         times => Steps::At(times.to_vec()),

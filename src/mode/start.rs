@@ -35,6 +35,9 @@ struct Join {
 }
 
 /// Encodes what a job starts from.
+///
+/// # Errors
+/// When a picture or a mask cannot be used, the model has no UNet for it, a network fails or the caller cancels.
 pub fn begin(tools: &mut Tools<'_>, job: &Job, sides: &Sides, watch: &mut Watch<'_>) -> Result<Begin> {
     let unet = which(tools.networks.folder(), &job.start)?;
     let sees = channels(tools.networks.folder(), unet) > sides.channels;
@@ -138,6 +141,9 @@ fn with_hole(
 
 impl Begin {
     /// The latents f32\[B,4,h,w\] that the sampler starts from.
+    ///
+    /// # Errors
+    /// When the noise cannot be drawn.
     pub fn latents(
         &self,
         job: &Job,
@@ -156,6 +162,9 @@ impl Begin {
     }
 
     /// What the UNet sees of the picture, a row a picture.
+    ///
+    /// # Errors
+    /// When there are no pictures.
     pub fn known(&self, pictures: usize) -> Result<Option<Known>> {
         let repeated = |known: &Known| {
             Ok(Known { latents: repeat(&known.latents, pictures)?, mask: repeat(&known.mask, pictures)? })
@@ -164,6 +173,9 @@ impl Begin {
     }
 
     /// The result with the input's own pixels where it has any.
+    ///
+    /// # Errors
+    /// When the sizes differ.
     pub fn joined(&self, drawn: Picture) -> Result<Picture> {
         match &self.join {
             None => Ok(drawn),

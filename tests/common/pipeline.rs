@@ -1,17 +1,20 @@
 //! Golden pipelines: the prior's and the decoder's whole loops against diffusers'.
 
 use super::golden::{Case, close, close_abs};
-use kandinsky::component::unet::Which;
 use kandinsky::guidance::Guidance;
+use kandinsky::mode::{self, Sides, Tools, start};
 use kandinsky::progress::Watch;
+use kandinsky::request::{Part, Seam};
 use kandinsky::rng::TorchCpu;
-use kandinsky::sampler::{self, Choice, Noise, Role, Shared};
+use kandinsky::sampler::{self, Choice, Role, Shared};
 use kandinsky::stage::denoise::{self, Condition, DenoiseRun};
 use kandinsky::stage::encode::Encoder;
 use kandinsky::stage::prior::{self, PriorRun, PriorText};
 use kandinsky::tensor::{Tensor, concat, repeat, rows};
+use kandinsky::timing::Timings;
 use kandinsky::{Engine, Request};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Latents after a whole loop (absolute), components and decoded pictures (of the maximum).
 const LATENTS: f32 = 5e-4;
@@ -96,8 +99,8 @@ pub fn prior(engine: &Engine, case: &Case) -> Check {
     Ok(2)
 }
 
-/// `KandinskyPipeline` from given image embeddings.
-pub fn text_to_image(engine: &Engine, case: &Case) -> Check {
+/// `KandinskyPipeline`, `KandinskyImg2ImgPipeline` and `KandinskyInpaintPipeline` from given image embeddings.
+pub fn decoder(engine: &Engine, case: &Case) -> Check {
     let params = &case.params;
     let images = count(params, "num_images_per_prompt", 1);
     let prompts = interleave(&texts(&params["prompt"]), images);
@@ -105,7 +108,8 @@ pub fn text_to_image(engine: &Engine, case: &Case) -> Check {
     if negatives.is_empty() {
         negatives = vec![String::new(); prompts.len()];
     }
-    let guidance = Guidance::new(number(params, "guidance_scale"));
+    let job = request(case).loaded().and_then(|r| r.resolve(engine.manifest())).map_err(|e| e.to_string())?;
+    let guidance = Guidance::new(job.guidance);
     let positive = interleave_rows(&case.need("in.image_embeds"), images);
     let negative = interleave_rows(&case.need("in.negative_image_embeds"), images);
     let (conditions, image) = if guidance.is_on() {
@@ -114,37 +118,30 @@ pub fn text_to_image(engine: &Engine, case: &Case) -> Check {
     } else {
         (prompts.iter().map(String::as_str).collect(), positive)
     };
-    let mut schedulers = engine.manifest().schedulers.clone();
-    let name = match params["scheduler"].as_str() {
-        Some("DDPMScheduler") => "ddpm",
-        Some("DPMSolverMultistepScheduler") => "dpmpp_2m",
-        _ => "ddim",
-    };
-    if name == "dpmpp_2m" {
-        // diffusers' from_config hands DDIM's spacing on.
-        schedulers.get_mut("ddim").unwrap()["_class_name"] = params["scheduler"].clone();
-    }
-    if case.id.contains("nothresh") {
-        schedulers.get_mut("ddpm").unwrap()["thresholding"] = Value::Bool(false);
-    }
-    let steps = count(params, "num_inference_steps", 100);
-    let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
+    let schedulers = schedulers(engine, case);
+    let constants = engine.constants();
+    let encoder = Encoder { tokenizers: engine.tokenizers(), constants, weighted: false };
     let latents = engine
         .with_networks(|networks| {
             let text = encoder.unet_text(networks, &conditions)?;
-            let sampler = sampler::build(&Choice::new(name, Role::Decoder, steps), &schedulers)?;
+            let sides = Sides::new(&networks.folder().manifest().latent, &job);
+            let timings = &mut Timings::default();
+            let encoder = Encoder { tokenizers: engine.tokenizers(), constants, weighted: false };
+            let mut tools = Tools { networks: &mut *networks, encoder, constants, prior: None, timings };
+            let begin = start::begin(&mut tools, &job, &sides, &mut Watch::default())?;
+            let sampler = sampler::build(&mode::decoder_choice(&job)?, &schedulers)?;
             let mut noise = shared(params);
             let start = match case.find("in.latents") {
                 Some(latents) => latents,
-                None => noise.draw(case.need("out.latents").shape())?,
+                None => begin.latents(&job, &sides, sampler.as_ref(), (prompts.len(), &mut noise))?,
             };
             let run = DenoiseRun {
                 sampler: sampler.as_ref(),
                 guidance,
                 noise: &mut noise,
                 start,
-                unet: Which::Draw,
-                known: None,
+                unet: begin.unet,
+                known: begin.known(prompts.len())?,
                 preview: None,
             };
             denoise::sample(networks, Condition { text, image }, run, &mut Watch::default())
@@ -153,6 +150,85 @@ pub fn text_to_image(engine: &Engine, case: &Case) -> Check {
     close_abs("out.latents", &latents, &case.need("out.latents"), LATENTS)?;
     decoded(engine, case)?;
     Ok(3)
+}
+
+/// The request that a case of the decoder makes.
+fn request(case: &Case) -> Request {
+    let params = &case.params;
+    let request = Request {
+        guidance: Some(number(params, "guidance_scale")),
+        steps: Some(count(params, "num_inference_steps", 100)),
+        rounded: true,
+        ..Request::default()
+    };
+    let request =
+        request.size(count(params, "width", 512), count(params, "height", 512)).sampler(sampler_of(case));
+    let name = case.id.rsplit('/').next().unwrap_or("");
+    let folder = case.file.parent().unwrap().join("../images");
+    // The recipe of the goldens: what is resized or not square comes from the larger picture.
+    let large = name.ends_with("resize") || name.ends_with("nonsquare");
+    let (picture, mask) =
+        if large { ("i2i_200x150.png", "mask_200x150.png") } else { ("i2i_64.png", "mask_64.png") };
+    if name.starts_with("i2i") {
+        request.edit(folder.join(picture), number(params, "strength"))
+    } else if name.starts_with("inpaint") {
+        request.inpaint(folder.join(picture), folder.join(mask)).seam(Seam { decoded: true, feather: 0 })
+    } else {
+        request
+    }
+}
+
+fn sampler_of(case: &Case) -> &'static str {
+    match case.params["scheduler"].as_str() {
+        Some("DDPMScheduler") => "ddpm",
+        Some("DPMSolverMultistepScheduler") => "dpmpp_2m",
+        _ => "ddim",
+    }
+}
+
+/// The model's schedulers with what a case changes in them.
+fn schedulers(engine: &Engine, case: &Case) -> BTreeMap<String, Value> {
+    let mut schedulers = engine.manifest().schedulers.clone();
+    if sampler_of(case) == "dpmpp_2m" {
+        // diffusers' from_config hands DDIM's spacing on.
+        schedulers.get_mut("ddim").unwrap()["_class_name"] = case.params["scheduler"].clone();
+    }
+    if case.id.contains("nothresh") {
+        schedulers.get_mut("ddpm").unwrap()["thresholding"] = Value::Bool(false);
+    }
+    schedulers
+}
+
+/// The CLIP embedding of a picture, and that of the picture of zeros.
+pub fn image_embeds(engine: &Engine, case: &Case) -> Check {
+    let file = case.file.parent().unwrap().join("..").join(case.params["image"].as_str().unwrap());
+    let request = Request::variation(file).size(64, 64).steps(1).prior_steps(2).seed(0);
+    let outcome = engine.run_all(&request, &mut Watch::default()).map_err(|e| e.to_string())?;
+    let zero = engine.with_networks(kandinsky::mode::embeds::zero_image_embed).map_err(|e| e.to_string())?;
+    close("out.image_embeds", &outcome.image_embeds, &case.need("out.image_embeds"), COMPONENT)?;
+    close("out.zero", &zero, &case.need("out.zero"), COMPONENT)?;
+    Ok(2)
+}
+
+/// `KandinskyPriorPipeline.interpolate`, by the public door.
+pub fn interpolate(engine: &Engine, case: &Case) -> Check {
+    let params = &case.params;
+    let folder = case.file.parent().unwrap().join("..");
+    let pictures: Vec<_> = texts(&params["images"]).iter().map(|image| folder.join(image)).collect();
+    let [first, second] = pictures.as_slice() else { return Err("the case has not two pictures".to_owned()) };
+    // The recipe of the goldens.
+    let parts =
+        [Part::picture(first.clone(), 0.3), Part::text("a red cat", 0.3), Part::picture(second.clone(), 0.4)];
+    let mut request = Request::mix(parts).size(64, 64).steps(1).prior_guidance(4.0);
+    request.seed = params["seed"].as_u64();
+    request.prior_steps = Some(count(params, "num_inference_steps", 25));
+    request.negative = params["negative_prompt"].as_str().map(str::to_owned);
+    request.negative_prior = params["negative_prior_prompt"].as_str().map(str::to_owned);
+    let outcome = engine.run_all(&request, &mut Watch::default()).map_err(|e| e.to_string())?;
+    close_abs("out.image_embeds", &outcome.image_embeds, &case.need("out.image_embeds"), LATENTS)?;
+    let negative = &outcome.negative_image_embeds;
+    close_abs("out.negative_image_embeds", negative, &case.need("out.negative_image_embeds"), LATENTS)?;
+    Ok(2)
 }
 
 /// A generator a picture, through prior and decoder, by the public door.
