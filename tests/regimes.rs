@@ -30,6 +30,9 @@ use std::sync::OnceLock;
 
 /// Of the maximum, between a picture in a batch and alone.
 const BATCH: f32 = 1e-5;
+/// Latents beyond this, which made-up weights give and trained ones do not, are so far from MoVQ's codebook that
+/// its attention chooses between near ties: the last bits of a latent then move a picture by several levels.
+const CALM: f32 = 12.0;
 
 fn engine(model: &Path, runtime: &str) -> Engine {
     let options = RuntimeOptions { runtime: runtime.to_owned(), ..Default::default() };
@@ -67,12 +70,16 @@ fn right_half(width: usize, height: usize) -> Picture {
 
 type Regime = (&'static str, fn() -> Request);
 
-/// The regimes of the paper.
+/// The regimes of the paper, all at 64x64.
 const REGIMES: [Regime; 7] = [
-    ("text to image", || Request::text_to_image("")),
-    ("variation", || Request::variation(squares(90, 70))),
-    ("fusion", || Request::mix([Part::picture(squares(64, 64), 0.4), Part::text("a red cat", 0.6)])),
-    ("text and image fusion", || Request::mix([Part::picture(squares(64, 64), 1.0)]).prompt("a hat")),
+    ("text to image", || Request::text_to_image("").size(64, 64)),
+    ("variation", || Request::variation(squares(90, 70)).size(64, 64)),
+    ("fusion", || {
+        Request::mix([Part::picture(squares(64, 64), 0.4), Part::text("a red cat", 0.6)]).size(64, 64)
+    }),
+    ("text and image fusion", || {
+        Request::mix([Part::picture(squares(64, 64), 1.0)]).prompt("a hat").size(64, 64)
+    }),
     ("image to image", || Request::text_to_image("").edit(squares(64, 64), 0.7)),
     ("inpainting", || Request::text_to_image("").inpaint(squares(64, 64), right_half(64, 64))),
     ("outpainting", || {
@@ -85,7 +92,8 @@ fn run(engine: &Engine, request: &Request) -> Outcome {
     engine.run_all(request, &mut Watch::default()).unwrap_or_else(|e| panic!("{e}: {request:?}"))
 }
 
-/// Every picture of a batch is the one that its prompt and seed draw alone.
+/// A picture of a batch is the one that its prompt and seed draw alone: its latents, and, where they are calm,
+/// its pixels.
 fn assert_alone(engine: &Engine, request: &Request, together: &Outcome, index: usize) {
     let job = together.job.picture(index);
     let alone = Request {
@@ -98,6 +106,9 @@ fn assert_alone(engine: &Engine, request: &Request, together: &Outcome, index: u
     let alone = run(engine, &alone);
     let own = rows(&together.latents, index, index + 1).unwrap();
     close(&format!("latents of picture {index} of {request:?}"), &own, &alone.latents, BATCH).unwrap();
+    if own.iter().any(|x| x.abs() > CALM) {
+        return;
+    }
     let pairs = together.pictures[index].bytes().iter().zip(alone.pictures[0].bytes());
     let worst = pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap();
     assert!(worst <= 1, "picture {index} of {request:?} differs by {worst}");
@@ -151,9 +162,26 @@ fn a_batch_is_its_pictures_alone_on_both_runtimes() {
 }
 
 #[test]
+fn a_batch_of_the_bundled_model_is_its_pictures_alone_with_every_sampler() {
+    let engine = engine(Path::new(EMOJI), "ort");
+    for profile in [Profile::Diffusers, Profile::Original] {
+        for sampler in sampler::names(Role::Decoder, profile) {
+            let request =
+                Request::default().prompts(["red apple", "лиса"]).size(64, 64).seed(5).profile(profile);
+            let request = request.steps(4).prior_steps(2).sampler(sampler);
+            let outcome = run(&engine, &request);
+            let calm = outcome.latents.iter().all(|x| x.abs() < CALM);
+            assert!(calm, "{sampler}: latents of a trained model");
+            (0..2).for_each(|index| assert_alone(&engine, &request, &outcome, index));
+        }
+    }
+}
+
+#[test]
 fn a_list_of_seeds_is_each_seed_alone() {
     let engine = engine(&tiny(), "tract");
-    let request = Request::text_to_image("a cat").seeds([9, 2, u64::MAX]).count(3).steps(3).prior_steps(2);
+    let request = Request::text_to_image("a cat").size(64, 64).seeds([9, 2, u64::MAX]).count(3);
+    let request = request.steps(3).prior_steps(2);
     let outcome = run(&engine, &request);
     (0..3).for_each(|index| assert_alone(&engine, &request, &outcome, index));
     assert_eq!(outcome.job.picture(2).seed, u64::MAX);
@@ -163,10 +191,7 @@ fn a_list_of_seeds_is_each_seed_alone() {
 fn the_bundled_model_serves_every_regime_with_its_one_unet() {
     let engine = engine(Path::new(EMOJI), "tract");
     for (name, regime) in REGIMES {
-        let mut request = regime().seed(1).steps(2).prior_steps(2);
-        if request.start == Start::Noise {
-            request = request.size(64, 64);
-        }
+        let request = regime().seed(1).steps(2).prior_steps(2);
         let outcome = run(&engine, &request);
         assert_eq!(outcome.pictures[0].size(), outcome.job.size, "{name}");
     }
@@ -290,63 +315,48 @@ fn pixels_outside_the_mask_are_the_input_s_own() {
     assert!(!kept(&decoded), "the reference decodes everything");
 }
 
+/// A photograph that is edited 200 times: holes and frames in turn, of which none touches its centre.
 #[test]
 fn two_hundred_edits_leave_what_they_do_not_touch() {
-    let photo = Picture::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pictures/coffee.png")).unwrap();
-    let Size { width, height } = photo.size();
+    let photo = Picture::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pictures/photo.png")).unwrap();
+    let size = photo.size();
+    let centre: Vec<(usize, usize)> = (0..size.width * size.height)
+        .map(|i| (i % size.width, i / size.width))
+        .filter(|(x, y)| {
+            x.abs_diff(size.width / 2) < size.width / 6 && y.abs_diff(size.height / 2) < size.height / 6
+        })
+        .collect();
     let engine = engine(&tiny(), "ort");
     let mut current = photo.clone();
-    let (mut offset_x, mut offset_y) = (0, 0);
-    // The centre, which no edit touches.
-    let safe = |x: usize, y: usize| {
-        (width / 3..2 * width / 3).contains(&x) && (height / 3..2 * height / 3).contains(&y)
-    };
+    // Where the photograph's own left side lies now.
+    let mut left = 0_i64;
     for turn in 0..200_usize {
-        let size = current.size();
         let base = Request::text_to_image("a cat").seed(turn as u64).steps(1).prior_steps(2);
         let request = if turn % 4 == 3 {
-            // Grow by some pixels on one side, then look through a window of the old size that still holds the centre.
-            let grow = if turn % 8 == 3 { 8 } else { -8 };
-            let frame = Frame::Window { x: grow, y: 0, size };
-            offset_x -= grow;
-            base.outpaint(current.clone(), frame)
+            let x = if turn % 8 == 3 { 8 } else { -8 };
+            left -= x;
+            base.outpaint(current.clone(), Frame::Window { x, y: 0, size })
         } else {
-            let (left, top) = ((turn * 31) % size.width, (turn * 17) % size.height);
-            let at = |i: usize| {
-                let (x, y) = (i % size.width, i / size.width);
-                let near = x.abs_diff(left) < 12 && y.abs_diff(top) < 12;
-                let (px, py) = ((x as i64 - offset_x) as usize, (y as i64 - offset_y) as usize);
-                if near && !safe(px, py) { [255; 3] } else { [0; 3] }
-            };
-            let mask = Picture::new(size, (0..size.width * size.height).map(at).collect()).unwrap();
-            if mask.pixels().iter().all(|p| *p == [0; 3]) {
-                continue;
-            }
-            base.inpaint(current.clone(), mask)
+            base.inpaint(current.clone(), spot(size, turn, left))
         };
-        let next = match engine.run_all(&request, &mut Watch::default()) {
-            Ok(outcome) => outcome.pictures[0].clone(),
-            // A hole finer than the latents is refused by name.
-            Err(error) => {
-                assert!(error.to_string().contains("finer"), "{error}");
-                continue;
-            }
-        };
-        current = next;
+        current = run(&engine, &request).pictures[0].clone();
     }
-    offset_y += 0;
-    let mut compared = 0;
-    for y in height / 3..2 * height / 3 {
-        for x in width / 3..2 * width / 3 {
-            let now = (x as i64 + offset_x, y as i64 + offset_y);
-            let index =
-                usize::try_from(now.1).unwrap() * current.size().width + usize::try_from(now.0).unwrap();
-            assert_eq!(current.pixels()[index], photo.pixels()[y * width + x], "{x}, {y}");
-            compared += 1;
-        }
-    }
-    assert!(compared > 1000);
-    assert!(current.pixels() != photo.pixels());
+    let at = |picture: &Picture, x: usize, y: usize| picture.pixels()[y * size.width + x];
+    let moved = |x: usize| usize::try_from(x as i64 + left).unwrap();
+    assert!(centre.iter().all(|(x, y)| at(&current, moved(*x), *y) == at(&photo, *x, *y)));
+    assert!(centre.len() > 500 && current.pixels() != photo.pixels());
+}
+
+/// A white spot that moves from turn to turn along the upper and lower edges.
+fn spot(size: Size, turn: usize, left: i64) -> Picture {
+    let side = 24;
+    let x = (turn * 31) % (size.width - side);
+    let y = if turn.is_multiple_of(2) { 0 } else { size.height - side };
+    assert!(left.abs() <= 8, "the centre stays in the frame");
+    let inside =
+        |i: usize| (x..x + side).contains(&(i % size.width)) && (y..y + side).contains(&(i / size.width));
+    let level = |i| if inside(i) { [255; 3] } else { [0; 3] };
+    Picture::new(size, (0..size.width * size.height).map(level).collect()).unwrap()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::{Report, RuntimeArgs, cancel_on_interrupt, to_json};
 use crate::engine::{Engine, Outcome, find_model};
 use crate::error::{Error, Kind, Result};
 use crate::image::check_target;
-use crate::progress::Watch;
+use crate::progress::{Preview, PreviewKind, Previews, Watch};
 use crate::request::{Blend, Generator, Job, Part, Profile, Request, Size};
 use serde::Serialize;
 use std::fmt;
@@ -109,6 +109,12 @@ pub struct RunArgs {
     /// Replace files that exist
     #[arg(long)]
     force: bool,
+    /// While drawing, write what the picture looks like so far after every N steps, to FILE.preview.png
+    #[arg(long, value_name = "N")]
+    preview_every: Option<usize>,
+    /// How previews are made: linear costs nothing and is coarse, decode costs what the last decoding does
+    #[arg(long, value_name = "KIND", default_value = "linear", value_parser = ["linear", "decode"])]
+    preview_kind: String,
     #[command(flatten)]
     runtime: RuntimeArgs,
 }
@@ -131,7 +137,7 @@ impl DrawArgs {
             count: self.count,
             seed: self.seed,
             seeds: self.seeds.clone(),
-            generator: choice(Generator::ALL, &self.generator, Generator::name),
+            generator: choice(Generator::ALL, &self.generator, Generator::name).unwrap_or_default(),
             size: self.size,
             aspect: self.aspect.clone(),
             rounded: self.rounded,
@@ -146,7 +152,7 @@ impl DrawArgs {
             prior_file: self.prior_file.clone(),
             weighted: self.weighted,
             quantize: self.quantize,
-            profile: choice(Profile::ALL, &self.profile, Profile::name),
+            profile: choice(Profile::ALL, &self.profile, Profile::name).unwrap_or_default(),
             ..request
         };
         self.run.draw(&request).map(|drawn| -> Box<dyn Report> { Box::new(drawn) })
@@ -159,6 +165,9 @@ impl RunArgs {
         crate::limits::COUNT.check(request.count)?;
         let files = output_files(&self.output, request.prompt.len().saturating_mul(request.count));
         files.iter().try_for_each(|file| check_target(file, self.force))?;
+        if self.preview_every.is_some() {
+            files.iter().try_for_each(|file| check_target(&preview_of(file), self.force))?;
+        }
         let (model, how) = find_model(self.model.as_deref())?;
         let engine = Engine::open_with(&model, &self.runtime.options()?)?;
         eprintln!("model    {} ({}, {how})", engine.manifest().name, model.display());
@@ -166,11 +175,16 @@ impl RunArgs {
         engine.notes().iter().for_each(|note| eprintln!("         {note}"));
         let cancel = cancel_on_interrupt()?;
         let mut bars = Bars::default();
-        let mut watch =
-            Watch { on_progress: Some(Box::new(|progress| bars.show(progress))), cancel, ..Watch::default() };
+        let mut watch = Watch {
+            on_progress: Some(Box::new(|progress| bars.show(progress))),
+            previews: self.previews(&files),
+            cancel,
+            ..Watch::default()
+        };
         let outcome = engine.run_all(request, &mut watch);
         drop(watch);
         bars.clear();
+        self.remove_previews(&files);
         let outcome = outcome?;
         for (picture, file) in outcome.pictures.iter().zip(&files) {
             if self.force { picture.replace(file) } else { picture.save(file) }?;
@@ -179,9 +193,37 @@ impl RunArgs {
     }
 }
 
+impl RunArgs {
+    /// Writes each preview over the one before; one that cannot be written is passed over, since the picture
+    /// itself is on its way.
+    fn previews<'a>(&self, files: &'a [PathBuf]) -> Option<Previews<'a>> {
+        let show = |preview: Preview| {
+            let file = files.get(preview.picture).map(|file| preview_of(file));
+            let _ = file.map(|file| preview.image.replace(file));
+        };
+        let kind =
+            choice(PreviewKind::ALL, &self.preview_kind, PreviewKind::name).unwrap_or(PreviewKind::Linear);
+        self.preview_every.map(|every| Previews { every, kind, show: Box::new(show) })
+    }
+
+    /// Previews have done their service when the picture is there, or will not be.
+    fn remove_previews(&self, files: &[PathBuf]) {
+        if self.preview_every.is_some() {
+            files.iter().for_each(|file| {
+                let _ = std::fs::remove_file(preview_of(file));
+            });
+        }
+    }
+}
+
+/// `apple.preview.png` of `apple.png`.
+fn preview_of(file: &Path) -> PathBuf {
+    file.with_extension("preview.png")
+}
+
 /// The one with a name that the command line has checked.
-fn choice<T: Copy + Default, const N: usize>(all: [T; N], name: &str, name_of: fn(T) -> &'static str) -> T {
-    all.into_iter().find(|one| name_of(*one) == name).unwrap_or_default()
+fn choice<T: Copy, const N: usize>(all: [T; N], name: &str, name_of: fn(T) -> &'static str) -> Option<T> {
+    all.into_iter().find(|one| name_of(*one) == name)
 }
 
 /// Reads a part of a mix: `[WEIGHT=]TEXT` or `[WEIGHT=]@FILE`.
