@@ -1,6 +1,12 @@
 //! Every command of the README runs, in a folder as a reader would have it: the tiny checkpoint stands in place
 //! of the real one, the bundled model and small pictures where the README has them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 #![allow(dead_code, reason = "of what the tests share, a part is used here")]
 
 mod common {

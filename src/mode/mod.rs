@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::guidance::Guidance;
 use crate::image::{Picture, Size};
 use crate::priors::{FittedPrior, PriorKind};
+use crate::profile::Profile;
 use crate::progress::{Batch, Stage, Watch};
 use crate::request::Job;
 use crate::sampler::{self, Choice, Role, Steps};
@@ -86,7 +87,7 @@ pub fn draw(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<D
     let seeds: Vec<u64> = (0..job.pictures()).map(|picture| job.seed_of(picture)).collect();
     let mut noise = PictureNoise::new(job.generator, &seeds);
     // The whole prior comes before the whole decoder, so that each network is in memory in its turn.
-    let parts = sides.parts(job.pictures());
+    let parts = sides.parts(job);
     let mut embeds = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
         watch.batch = Batch { index, total: parts.len() };
@@ -153,9 +154,15 @@ impl Sides {
         Self { height, width, channels: latent.channels, rounded, output }
     }
 
-    /// Which pictures are denoised together.
-    fn parts(&self, pictures: usize) -> Vec<Range<usize>> {
-        let batch = (BATCH_AREA / (self.height * self.width).max(1)).clamp(1, pictures.max(1));
+    /// Which pictures are denoised together: as many as fit, and one in the profile `original`, whose sampler
+    /// bounds a whole batch by its first picture.
+    fn parts(&self, job: &Job) -> Vec<Range<usize>> {
+        let pictures = job.pictures();
+        let fit = match job.profile {
+            Profile::Diffusers => BATCH_AREA / (self.height * self.width).max(1),
+            Profile::Original => 1,
+        };
+        let batch = fit.clamp(1, pictures.max(1));
         (0..pictures).step_by(batch).map(|start| start..(start + batch).min(pictures)).collect()
     }
 }
