@@ -163,7 +163,7 @@ pub const SAMPLERS: &[Entry] = &[
     prior("dpmpp_2m", "DPM-Solver++ on the image embedding", DPM, dpmpp::build),
     prior("unipc", "UniPC on the image embedding", UNIPC, unipc::build),
     prior("euler", "Euler's method on the image embedding", EULER, euler::build),
-    prior("heun", "Heun's method on the image embedding", HEUN, heun::build),
+    prior("heun", "Heun's method on the image embedding, for 100 steps and more", HEUN, heun::build),
     original(decoder("ddim", "ddim_sampler of the original repository", DDIM, &[], original::ddim)),
     original(learned("ddpm", "p_sampler of the original repository", original::ddpm)),
     original(decoder("plms", "plms_sampler of the original repository", DDIM, &[], original::plms)),

@@ -63,3 +63,27 @@ impl Noise for Part<'_> {
         concat(&ordered, 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_has_the_same_noise_alone_and_in_a_batch() {
+        for kind in Generator::ALL {
+            let seeds = [seeds_from(u64::MAX, 2), vec![41]].concat(); // the first two wrap around
+            let mut all = PictureNoise::new(kind, &seeds);
+            let mut batch = all.part(0, 3);
+            let (first, second) = (batch.draw(&[6, 4, 2]).unwrap(), batch.draw(&[3, 5]).unwrap());
+            for (picture, seed) in seeds.iter().enumerate() {
+                let mut alone = PictureNoise::new(kind, &[*seed]);
+                let mut alone = alone.part(0, 1);
+                let both = alone.draw(&[2, 4, 2]).unwrap();
+                let apart = [picture, picture + 3].map(|row| rows(&first, row, row + 1).unwrap());
+                assert_eq!(concat(&apart, 0).unwrap(), both, "{} {seed}", kind.name());
+                assert_eq!(rows(&second, picture, picture + 1).unwrap(), alone.draw(&[1, 5]).unwrap());
+            }
+            assert!(all.part(0, 2).draw(&[3, 1]).is_err());
+        }
+    }
+}
