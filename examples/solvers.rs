@@ -63,7 +63,8 @@ struct Study<'a> {
 
 impl<'a> Study<'a> {
     fn new(engine: &'a Engine) -> Result<Self> {
-        let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants() };
+        let encoder =
+            Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
         let blank = [""; PROMPTS.len()];
         let (prior, text, zero) = engine.with_networks(|networks| {
             let prior = PriorText {
@@ -71,7 +72,7 @@ impl<'a> Study<'a> {
                 unconditional: encoder.prior_text(networks, &blank)?,
             };
             let both: Vec<&str> = blank.iter().chain(&PROMPTS).copied().collect();
-            let zero = kandinsky::mode::text_to_image::zero_image_embed(networks)?;
+            let zero = kandinsky::mode::embeds::zero_image_embed(networks)?;
             Ok((prior, encoder.unet_text(networks, &both)?, zero))
         })?;
         let mut study = Self { engine, prior, text, image: zero };
@@ -121,6 +122,7 @@ impl<'a> Study<'a> {
             start,
             unet: Which::Draw,
             known,
+            preview: None,
         };
         let condition = Condition { text: self.text.clone(), image: self.image.clone() };
         let latents = self

@@ -18,13 +18,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Every regime of the paper is a request: [`Request::variation`], [`Request::mix`], [`Request::edit`],
+//! [`Request::inpaint`], [`Request::outpaint`], and what goes together composes.
+//!
 //! # The way through
 //!
 //! [`request`] settles every number; [`mode`] says where the image embedding and the first latents come
 //! from; [`stage`] goes from prompt to embeddings to latents to pixels; [`stage::denoise`] holds the
 //! denoising loop, which the [`sampler`] drives; [`component`] calls the graphs by name; [`runtime`]
-//! runs them. From `main` to the loop: `bin/kandinsky.rs` → [`cli`] → [`engine`] →
-//! [`mode`] → [`stage::denoise`].
+//! runs them. From `main` to the loop: `bin/kandinsky.rs` → [`cli`] → [`engine`] → [`mode`] →
+//! [`stage::denoise`].
+//!
+//! A new sampler, prior, start, runtime or command is one file and one line in a list.
 //!
 //! # Numbers
 //!

@@ -20,7 +20,7 @@ use common::model;
 use kandinsky::error::Kind;
 use kandinsky::image::{Picture, Size};
 use kandinsky::progress::Watch;
-use kandinsky::request::{Blend, Frame, Part, Profile, Seam, Start};
+use kandinsky::request::{Blend, Frame, Part, Profile, Seam};
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::sampler::{self, Role};
 use kandinsky::tensor::rows;

@@ -51,7 +51,7 @@ fn embed(networks: &mut Networks, input: &Input) -> Result<Tensor> {
     image_encoder::encode(networks, pixels)
 }
 
-/// Where the image embeddings of texts come from. One file each: [`super::diffusion`], [`super::fitted`].
+/// Where the image embeddings of texts come from. One file each: `diffusion`, `fitted`.
 pub trait Prior {
     /// Embeddings f32\[B,D\] of the prompts of pictures, and of what they are steered away from where that is
     /// a text.
