@@ -157,9 +157,10 @@ impl Request {
     fn settled_size(&self, model: &Manifest) -> Result<Size> {
         let own = Size { width: model.defaults.width, height: model.defaults.height };
         if let Start::Outpaint { picture, frame, .. } = &self.start {
-            return match (self.size, &self.aspect) {
-                (None, None) => frame.size(picture.size()?),
-                _ => Err(bad("the size of an outpainting is its frame's and cannot be given".to_owned())),
+            let framed = frame.size(picture.size()?)?;
+            return match (self.size.unwrap_or(framed) == framed, &self.aspect) {
+                (true, None) => Ok(framed),
+                _ => Err(bad(format!("the size of an outpainting is its frame's, here {framed}"))),
             };
         }
         match (self.size, &self.aspect, self.start.picture()) {
