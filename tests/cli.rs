@@ -538,6 +538,7 @@ fn bad_pictures_and_masks_are_refused_by_name() {
         ("edit", &["a", "--strength", "0"], 2, "strength"),
         ("vary", &["--sampler", "magic"], 2, "magic"),
         ("vary", &["--prior", "linear"], 2, "linear"),
+        ("vary", &["--quality", "90"], 2, "quality"),
     ];
     for (command, extra, code, words) in cases {
         let mut c = from_picture(folder.path(), command, extra);

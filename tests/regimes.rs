@@ -20,7 +20,7 @@ use common::model;
 use kandinsky::error::Kind;
 use kandinsky::image::{Picture, Size};
 use kandinsky::progress::Watch;
-use kandinsky::request::{Blend, Frame, Part, Profile, Seam};
+use kandinsky::request::{Blend, Frame, Generator, Part, Profile, Seam};
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::sampler::{self, Role};
 use kandinsky::tensor::rows;
@@ -413,6 +413,64 @@ fn bad_requests_are_refused_by_name() {
     // Nothing of this has changed what is drawn.
     let again = || run(&engine, &base().size(64, 64).steps(2).prior_steps(2)).pictures[0].clone();
     assert_eq!(again(), again());
+}
+
+/// Relative L2.
+fn distance(a: &kandinsky::tensor::Tensor, b: &kandinsky::tensor::Tensor) -> f64 {
+    let norm = |t: &kandinsky::tensor::Tensor| t.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    norm(&(a - b)) / norm(b)
+}
+
+/// The goldens `t2i_pndm` and `t2i_unipc`: the reference hands its generator to a step that takes none, and raises.
+#[test]
+fn pndm_and_unipc_draw_where_the_reference_raises() {
+    let engine = engine(Path::new(EMOJI), "tract");
+    let draw = |sampler: &str, steps| {
+        let request = Request::text_to_image("red apple").size(64, 64).seed(3).prior_steps(4);
+        run(&engine, &request.steps(steps).sampler(sampler)).latents
+    };
+    let solution = draw("ddim", 100);
+    for sampler in ["pndm", "plms", "unipc"] {
+        let off = distance(&draw(sampler, 20), &solution);
+        assert!(off < 0.25, "{sampler} is {off} from the picture that all deterministic samplers approach");
+    }
+}
+
+/// The golden `i2i_nonsquare`: the reference swaps width and height, and raises.
+#[test]
+fn a_picture_that_is_not_square_is_edited_with_its_sides_as_they_are() {
+    let engine = engine(Path::new(EMOJI), "tract");
+    let wide = squares(128, 64);
+    let request = Request::text_to_image("red apple").edit(wide.clone(), 0.12).seed(1).prior_steps(2);
+    let edited = run(&engine, &request.steps(25)).pictures[0].clone();
+    assert_eq!(edited.size(), wide.size());
+    let pairs = edited.bytes().iter().zip(wide.bytes());
+    let mean = pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / edited.bytes().len() as f64;
+    assert!(mean < 45.0, "a small strength leaves the picture recognisable: {mean} of 255");
+}
+
+#[test]
+fn every_generator_draws_its_own_picture_again_and_again() {
+    let engine = engine(&tiny(), "tract");
+    let draw = |generator| {
+        let request = Request::text_to_image("a cat").size(64, 64).seed(8).steps(2).prior_steps(2);
+        run(&engine, &request.generator(generator)).pictures[0].clone()
+    };
+    let drawn: Vec<Picture> = Generator::ALL.into_iter().map(draw).collect();
+    assert!(drawn[0].pixels() != drawn[1].pixels());
+    assert!(Generator::ALL.into_iter().zip(&drawn).all(|(generator, first)| draw(generator) == *first));
+}
+
+#[test]
+fn timesteps_of_the_caller_s_own_are_visited() {
+    let engine = engine(&tiny(), "tract");
+    let base = || Request::text_to_image("a cat").size(64, 64).seed(8).prior_steps(2);
+    let own = run(&engine, &base().timesteps([751, 501, 251, 1]));
+    let counted = run(&engine, &base().steps(4));
+    close("latents", &own.latents, &counted.latents, 1e-6).unwrap();
+    let other = run(&engine, &base().timesteps([900, 300, 20]));
+    assert_eq!(other.job.steps, 3);
+    assert!(other.pictures[0].pixels() != own.pictures[0].pixels());
 }
 
 #[test]

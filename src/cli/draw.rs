@@ -4,7 +4,7 @@ use super::bars::Bars;
 use super::{Report, RuntimeArgs, cancel_on_interrupt, to_json};
 use crate::engine::{Engine, Outcome, find_model};
 use crate::error::{Error, Kind, Result};
-use crate::image::check_target;
+use crate::image::{Format, check_target};
 use crate::progress::{Preview, PreviewKind, Previews, Watch};
 use crate::request::{Blend, Generator, Job, Part, Profile, Request, Size};
 use serde::Serialize;
@@ -106,6 +106,9 @@ pub struct RunArgs {
     /// The picture to write: .png, .jpg or .webp
     #[arg(short, long, value_name = "FILE", default_value = "picture.png")]
     output: PathBuf,
+    /// Quality of a JPEG, 1 to 100; 95 when it is not given
+    #[arg(long, value_name = "N")]
+    quality: Option<usize>,
     /// Replace files that exist
     #[arg(long)]
     force: bool,
@@ -165,6 +168,7 @@ impl RunArgs {
         crate::limits::COUNT.check(request.count)?;
         let files = output_files(&self.output, request.prompt.len().saturating_mul(request.count));
         files.iter().try_for_each(|file| check_target(file, self.force))?;
+        files.iter().try_for_each(|file| self.format(file).map(drop))?;
         if self.preview_every.is_some() {
             files.iter().try_for_each(|file| check_target(&preview_of(file), self.force))?;
         }
@@ -187,13 +191,19 @@ impl RunArgs {
         self.remove_previews(&files);
         let outcome = outcome?;
         for (picture, file) in outcome.pictures.iter().zip(&files) {
-            if self.force { picture.replace(file) } else { picture.save(file) }?;
+            picture.write(file, self.format(file)?, self.force)?;
         }
         Ok(Drawn::new(&engine, &model, outcome, files))
     }
 }
 
 impl RunArgs {
+    /// The format of an output file.
+    fn format(&self, file: &Path) -> Result<Format> {
+        let format = Format::of(file)?;
+        self.quality.map_or(Ok(format), |quality| format.with_quality(quality))
+    }
+
     /// Writes each preview over the one before; one that cannot be written is passed over, since the picture
     /// itself is on its way.
     fn previews<'a>(&self, files: &'a [PathBuf]) -> Option<Previews<'a>> {
