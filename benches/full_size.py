@@ -278,7 +278,7 @@ def markdown(record: dict) -> str:
         f"{m['cpu']}, {m['cores']} cores, {m['memory']}, {m['system']}; {m['date']}; load before: "
         f"{m['load_before']:.1f}. fp32, {record['threads']} threads on either side.  ",
         ", ".join(f"{name} {number}" for name, number in v.items())
-        + f", ONNX Runtime {runtime_version(record)}.  ",
+        + f"; {runtime(record)}.  ",
         f"`{record['command']}`", "",
         "| component | parameters | side | open, s | once a prompt, s | each step, s | peak memory, MB "
         "| relative L2 | guided |",
@@ -299,9 +299,9 @@ def markdown(record: dict) -> str:
     return "\n".join(lines)
 
 
-def runtime_version(record: dict) -> str:
+def runtime(record: dict) -> str:
     component = next(iter(record["components"].values()))
-    return component["ours"]["turns"][0].get("runtime_version", "unknown")
+    return component["ours"]["turns"][0].get("runtime", "unknown runtime")
 
 
 if __name__ == "__main__":

@@ -18,14 +18,14 @@ const ROOMS: &[(&str, &str)] = &[
     ("priors", "error files limits math rng tensor"),
     ("text", "error limits"),
     ("image", "error limits profile tensor"),
-    ("request", "error image limits priors profile rng text"),
-    ("metadata", "error image request"),
     ("progress", "error image"),
     ("timing", "progress"),
     ("schedule", "error math tensor"),
     ("predict", "error math schedule tensor"),
     ("guidance", "error math tensor"),
     ("sampler", "error math predict profile rng schedule tensor"),
+    ("request", "error image limits priors profile rng sampler text"),
+    ("metadata", "error image request"),
     ("store", "error"),
     ("runtime", "error store tensor"),
     ("component", "error math progress runtime store tensor text"),
@@ -36,7 +36,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("doctor", "error runtime store"),
     ("prepare", "component constants error math mode rng runtime tensor text"),
     ("engine", "component constants error image metadata mode priors progress request runtime stage store tensor text timing"),
-    ("cli", "component doctor engine error files fit image limits metadata prepare priors progress request runtime stage tensor"),
+    ("cli", "component doctor engine error files fit image limits metadata prepare priors profile progress request runtime sampler stage tensor"),
 ];
 
 /// Other crates that only some rooms may name.

@@ -1,6 +1,6 @@
 //! The program as a user runs it: what it says, what it writes, how it refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, clippy::as_conversions, reason = "a test fails by panicking")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -222,6 +222,7 @@ fn inspect_and_doctor_and_completions_answer() {
     }
     let json: serde_json::Value = serde_json::from_str(&answer(&["inspect", EMOJI, "--json"])).unwrap();
     assert_eq!(json["family"], "kandinsky-2.1");
+    assert!(answer(&["samplers"]).contains("dpmpp_2m_karras"));
     assert!(answer(&["doctor"]).contains("tract"));
     serde_json::from_str::<serde_json::Value>(&answer(&["doctor", "--json"])).unwrap();
     for shell in ["bash", "zsh", "fish"] {

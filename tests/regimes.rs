@@ -474,6 +474,30 @@ fn timesteps_of_the_caller_s_own_are_visited() {
 }
 
 #[test]
+fn steps_that_nobody_gives_are_the_model_s_or_the_study_s() {
+    let engine = engine(Path::new(EMOJI), "tract");
+    let defaults = engine.manifest().defaults.clone();
+    let job = |request: Request| request.resolve(engine.manifest()).unwrap();
+    let own = job(Request::text_to_image("a"));
+    assert_eq!((own.steps, own.prior_steps), (defaults.steps, defaults.prior_steps));
+    for entry in sampler::SAMPLERS {
+        let request = Request::text_to_image("a").profile(entry.profile);
+        let (found, expected) = match entry.role {
+            Role::Decoder if entry.profile == Profile::Diffusers && entry.name == defaults.sampler => {
+                continue;
+            }
+            Role::Prior if entry.name == "unclip" => continue,
+            Role::Decoder => (job(request.sampler(entry.name)).steps, entry.steps),
+            Role::Prior => (job(request.prior_sampler(entry.name)).prior_steps, entry.steps),
+        };
+        assert_eq!(found, expected, "{}", entry.name);
+    }
+    let original = job(Request::text_to_image("a").profile(Profile::Original));
+    assert_eq!((original.sampler.as_str(), original.steps), ("ddpm", 100));
+    assert_eq!(job(Request::text_to_image("a").sampler("lms").steps(3)).steps, 3);
+}
+
+#[test]
 fn pictures_of_one_pixel_can_be_looked_at() {
     let engine = engine(&tiny(), "tract");
     let request = Request::variation(squares(1, 1)).size(64, 64).steps(1).seed(1);

@@ -168,10 +168,14 @@ pub(crate) fn check(request: &Request) -> Result<()> {
             return refuse(what, steps.to_string(), &format!("{least} to 1000"));
         }
     }
-    match sampler {
-        Some(name) if !["ddim", "ddpm"].contains(&name.as_str()) => {
-            refuse("the default sampler", name.clone(), "ddim or ddpm")
+    // Which samplers there are is the engine's to know; a name is a word.
+    let word = |name: &&String| {
+        (1..=40).contains(&name.len()) && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+    };
+    match sampler.as_ref().filter(|name| !word(name)) {
+        Some(name) => {
+            refuse("the default sampler", name.chars().take(100).collect(), "a word of a-z, 0-9 and _")
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }

@@ -329,7 +329,7 @@ fn impossible_requests_are_refused() {
         Overrides { prior_guidance: Some(-1.0), ..Overrides::default() },
         Overrides { width: Some(63), ..Overrides::default() },
         Overrides { height: Some(2049), ..Overrides::default() },
-        Overrides { sampler: Some("euler".to_owned()), ..Overrides::default() },
+        Overrides { sampler: Some("Euler A".to_owned()), ..Overrides::default() },
     ] {
         let mut request = copy.request();
         request.defaults = defaults;

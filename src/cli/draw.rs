@@ -49,7 +49,7 @@ pub struct DrawArgs {
     /// Decoder guidance, 0 to 30; 1 and less turns it off
     #[arg(long, value_name = "X")]
     guidance: Option<f64>,
-    /// The decoder's sampler
+    /// The decoder's sampler: ddim, dpmpp_2m_karras, … (kandinsky samplers lists them)
     #[arg(long, value_name = "NAME")]
     sampler: Option<String>,
     /// The decoder's timesteps, falling, instead of --steps

@@ -4,8 +4,10 @@ use super::bars;
 use super::{Report, cancel_on_interrupt, to_json};
 use crate::error::{Error, Kind, Result};
 use crate::prepare;
+use crate::profile::Profile;
 use crate::progress::CancelToken;
 use crate::request::Size;
+use crate::sampler::{self, Role};
 use kandinsky_export::{Checkpoint, Mirror, Origin, Overrides, Progress, Request, Stored};
 use kandinsky_models::manifest::Precision;
 use serde::Serialize;
@@ -62,6 +64,9 @@ pub struct Args {
     /// The model's default decoder steps
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
+    /// The model's default sampler
+    #[arg(long, value_name = "NAME", value_parser = sampler_names())]
+    sampler: Option<String>,
     /// The model's default decoder guidance
     #[arg(long, value_name = "X")]
     guidance: Option<f64>,
@@ -143,7 +148,7 @@ impl Args {
             prior_guidance: self.prior_guidance,
             width: self.size.map(|size| size.width),
             height: self.size.map(|size| size.height),
-            sampler: None,
+            sampler: self.sampler.clone(),
         };
         Ok(request)
     }
@@ -164,6 +169,11 @@ fn with_bar<T>(
     });
     bar.finish_and_clear();
     outcome.map_err(Error::from)
+}
+
+/// The decoder's samplers of the profile that models are used with.
+fn sampler_names() -> clap::builder::PossibleValuesParser {
+    sampler::names(Role::Decoder, Profile::Diffusers).collect::<Vec<_>>().into()
 }
 
 fn seed(text: &str) -> std::result::Result<u64, String> {

@@ -17,6 +17,7 @@ mod mix;
 mod outpaint;
 mod replay;
 mod run_graphs;
+mod samplers;
 mod vary;
 mod verify;
 
@@ -55,6 +56,7 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Doctor(doctor::Args),
+    Samplers(samplers::Args),
     RunGraphs(run_graphs::Args),
     Completions(completions::Args),
 }
@@ -146,6 +148,7 @@ fn run(command: &Command) -> Result<Box<dyn Report>> {
         Command::Inspect(args) => inspect::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Samplers(args) => samplers::run(args),
         Command::RunGraphs(args) => run_graphs::run(args),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
     }

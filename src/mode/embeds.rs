@@ -34,6 +34,9 @@ pub struct Seen {
 pub fn see(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Seen> {
     let mixed: Vec<&Input> = job.mix.iter().filter_map(|part| part.what.picture()).collect();
     let total = mixed.len() + usize::from(job.negative_picture.is_some());
+    if total == 0 {
+        return Ok(Seen { mixed: Vec::new(), negative: None });
+    }
     tools.timed(Stage::Look, |tools| {
         let mut embeds = Vec::with_capacity(total);
         for input in mixed.iter().copied().chain(&job.negative_picture) {

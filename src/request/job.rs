@@ -5,6 +5,7 @@ use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::priors::PriorKind;
 use crate::rng::Generator;
+use crate::sampler::{self, Role};
 use crate::text::Prompt;
 use kandinsky_models::Manifest;
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,8 @@ pub struct Job {
 
 /// The prior's own sampler.
 const PRIOR_SAMPLER: &str = "unclip";
+/// The sampler of the profile `original` where none is asked for: the original repository's default.
+const ORIGINAL_SAMPLER: &str = "ddpm";
 
 impl Request {
     /// Settles every number with the model's defaults and checks it. Pictures must have been
@@ -96,7 +99,6 @@ impl Request {
     pub fn resolve(&self, model: &Manifest) -> Result<Job> {
         let defaults = &model.defaults;
         let seed = self.seeds.first().copied().or(self.seed).unwrap_or_else(drawn_seed);
-        let steps = if self.timesteps.is_empty() { self.steps } else { Some(self.timesteps.len()) };
         let job = Job {
             prompt: self.prompt.clone(),
             negative: self.negative.clone(),
@@ -112,13 +114,13 @@ impl Request {
             generator: self.generator,
             size: self.settled_size(model)?,
             rounded: self.rounded,
-            steps: steps.unwrap_or(defaults.steps),
+            steps: self.settled_steps(model),
             guidance: self.guidance.unwrap_or(defaults.guidance),
-            sampler: self.sampler.clone().unwrap_or_else(|| defaults.sampler.clone()),
+            sampler: self.settled_sampler(model),
             timesteps: self.timesteps.clone(),
-            prior_steps: self.prior_steps.unwrap_or(defaults.prior_steps),
+            prior_steps: self.settled_prior_steps(model),
             prior_guidance: self.prior_guidance.unwrap_or(defaults.prior_guidance),
-            prior_sampler: self.prior_sampler.clone().unwrap_or_else(|| PRIOR_SAMPLER.to_owned()),
+            prior_sampler: self.settled_prior_sampler().to_owned(),
             prior: self.prior,
             prior_file: self.prior_file.clone(),
             weighted: self.weighted,
@@ -130,6 +132,35 @@ impl Request {
         job.check_mix()?;
         job.check_start()?;
         Ok(job)
+    }
+
+    fn settled_sampler(&self, model: &Manifest) -> String {
+        let default = match self.profile {
+            Profile::Diffusers => &model.defaults.sampler,
+            Profile::Original => ORIGINAL_SAMPLER,
+        };
+        self.sampler.as_deref().unwrap_or(default).to_owned()
+    }
+
+    /// The steps asked for; else the model's for its own sampler, and those of the study for others.
+    fn settled_steps(&self, model: &Manifest) -> usize {
+        if !self.timesteps.is_empty() {
+            return self.timesteps.len();
+        }
+        let sampler = self.settled_sampler(model);
+        let own = self.profile == Profile::Diffusers && sampler == model.defaults.sampler;
+        let studied = || sampler::default_steps(&sampler, Role::Decoder, self.profile);
+        self.steps.or_else(|| if own { None } else { studied() }).unwrap_or(model.defaults.steps)
+    }
+
+    fn settled_prior_sampler(&self) -> &str {
+        self.prior_sampler.as_deref().unwrap_or(PRIOR_SAMPLER)
+    }
+
+    fn settled_prior_steps(&self, model: &Manifest) -> usize {
+        let own = self.settled_prior_sampler() == PRIOR_SAMPLER;
+        let studied = || sampler::default_steps(self.settled_prior_sampler(), Role::Prior, self.profile);
+        self.prior_steps.or_else(|| if own { None } else { studied() }).unwrap_or(model.defaults.prior_steps)
     }
 
     fn check_exclusions(&self) -> Result<()> {

@@ -105,6 +105,9 @@ pub struct Entry {
     pub role: Role,
     /// Whose arithmetic it has.
     pub profile: Profile,
+    /// Steps where the caller and the model say none: the fewest that come as close to the solution as DDIM does
+    /// in 50 (`benches/results/solvers.md`).
+    pub steps: usize,
     /// Which of the manifest's schedulers holds its settings.
     settings: &'static str,
     /// The class whose fields it reads; of another class's settings it takes what training fixed.
@@ -143,50 +146,57 @@ const NO_RUNGE_KUTTA: &[(&str, Said)] = &[("skip_prk_steps", Said::Flag(true))];
 /// Every sampler.
 #[rustfmt::skip]
 pub const SAMPLERS: &[Entry] = &[
-    decoder("ddim", "DDIM: deterministic, the released decoder's default", DDIM, &[], ddim::build),
-    learned("ddpm", "DDPM with learned variance: the original p_sampler, better from 50 steps up", ddpm::build),
-    decoder("pndm", "PNDM: fourth order, after three steps of four calls", PNDM, RUNGE_KUTTA, pndm::build),
-    decoder("plms", "PLMS: fourth order, a call a step after the first", PNDM, NO_RUNGE_KUTTA, pndm::build),
-    decoder("dpmpp_2m", "DPM-Solver++ of second order", DPM, &[], dpmpp::build),
-    decoder("dpmpp_2m_karras", "DPM-Solver++ at Karras' noise levels", DPM, KARRAS, dpmpp::build),
-    decoder("dpmpp_2m_sde", "DPM-Solver++ with fresh noise each step", DPM, SDE, dpmpp::build),
-    decoder("unipc", "UniPC: DPM-Solver++ with a correction that costs no call", UNIPC, &[], unipc::build),
-    decoder("euler", "Euler's method", EULER, &[], euler::build),
-    decoder("euler_karras", "Euler's method at Karras' noise levels", EULER, KARRAS, euler::build),
-    decoder("euler_a", "Euler's method with fresh noise each step", EULER_A, &[], euler_a::build),
-    decoder("heun", "Heun's method: second order, two calls a step", HEUN, &[], heun::build),
-    decoder("heun_karras", "Heun's method at Karras' noise levels", HEUN, KARRAS, heun::build),
-    decoder("lms", "linear multistep of fourth order", LMS, &[], lms::build),
-    decoder("lms_karras", "linear multistep at Karras' noise levels", LMS, KARRAS, lms::build),
-    prior("unclip", "UnCLIP: the prior's own sampler", UNCLIP, unclip::build),
-    prior("ddim", "DDIM on the image embedding", DDIM, ddim::prior),
-    prior("dpmpp_2m", "DPM-Solver++ on the image embedding", DPM, dpmpp::build),
-    prior("unipc", "UniPC on the image embedding", UNIPC, unipc::build),
-    prior("euler", "Euler's method on the image embedding", EULER, euler::build),
-    prior("heun", "Heun's method on the image embedding, for 100 steps and more", HEUN, heun::build),
-    original(decoder("ddim", "ddim_sampler of the original repository", DDIM, &[], original::ddim)),
-    original(learned("ddpm", "p_sampler of the original repository", original::ddpm)),
-    original(decoder("plms", "plms_sampler of the original repository", DDIM, &[], original::plms)),
-    original(prior("unclip", "the prior's sampler of the original repository", UNCLIP, original::prior)),
+    decoder("ddim", 50, "DDIM: deterministic, the released decoder's default", DDIM, &[], ddim::build),
+    learned("ddpm", 50, "DDPM with learned variance: the original p_sampler, better from 50 steps up", ddpm::build),
+    decoder("pndm", 50, "PNDM: fourth order, after three steps of four calls", PNDM, RUNGE_KUTTA, pndm::build),
+    decoder("plms", 50, "PLMS: fourth order, a call a step after the first", PNDM, NO_RUNGE_KUTTA, pndm::build),
+    decoder("dpmpp_2m", 50, "DPM-Solver++ of second order", DPM, &[], dpmpp::build),
+    decoder("dpmpp_2m_karras", 16, "DPM-Solver++ at Karras' noise levels", DPM, KARRAS, dpmpp::build),
+    decoder("dpmpp_2m_sde", 25, "DPM-Solver++ with fresh noise each step", DPM, SDE, dpmpp::build),
+    decoder("unipc", 50, "UniPC: DPM-Solver++ with a correction that costs no call", UNIPC, &[], unipc::build),
+    decoder("euler", 50, "Euler's method", EULER, &[], euler::build),
+    decoder("euler_karras", 50, "Euler's method at Karras' noise levels", EULER, KARRAS, euler::build),
+    decoder("euler_a", 25, "Euler's method with fresh noise each step", EULER_A, &[], euler_a::build),
+    decoder("heun", 50, "Heun's method: second order, two calls a step", HEUN, &[], heun::build),
+    decoder("heun_karras", 16, "Heun's method at Karras' noise levels", HEUN, KARRAS, heun::build),
+    decoder("lms", 50, "linear multistep of fourth order", LMS, &[], lms::build),
+    decoder("lms_karras", 16, "linear multistep at Karras' noise levels", LMS, KARRAS, lms::build),
+    prior("unclip", 25, "UnCLIP: the prior's own sampler", UNCLIP, unclip::build),
+    prior("ddim", 50, "DDIM on the image embedding", DDIM, ddim::prior),
+    prior("dpmpp_2m", 50, "DPM-Solver++ on the image embedding", DPM, dpmpp::build),
+    prior("unipc", 50, "UniPC on the image embedding", UNIPC, unipc::build),
+    prior("euler", 20, "Euler's method on the image embedding", EULER, euler::build),
+    prior("heun", 100, "Heun's method on the image embedding", HEUN, heun::build),
+    original(decoder("ddim", 50, "ddim_sampler of the original repository", DDIM, &[], original::ddim)),
+    original(learned("ddpm", 100, "p_sampler of the original repository", original::ddpm)),
+    original(decoder("plms", 50, "plms_sampler of the original repository", DDIM, &[], original::plms)),
+    original(prior("unclip", 25, "the prior's sampler of the original repository", UNCLIP, original::prior)),
 ];
 
 const fn decoder(
     name: &'static str,
+    steps: usize,
     doc: &'static str,
     class: &'static str,
     said: &'static [(&'static str, Said)],
     build: Build,
 ) -> Entry {
     let (role, profile) = (Role::Decoder, Profile::Diffusers);
-    Entry { name, doc, role, profile, settings: "ddim", class, said, build }
+    Entry { name, doc, role, profile, steps, settings: "ddim", class, said, build }
 }
 
-const fn learned(name: &'static str, doc: &'static str, build: Build) -> Entry {
-    Entry { settings: "ddpm", ..decoder(name, doc, DDPM, &[], build) }
+const fn learned(name: &'static str, steps: usize, doc: &'static str, build: Build) -> Entry {
+    Entry { settings: "ddpm", ..decoder(name, steps, doc, DDPM, &[], build) }
 }
 
-const fn prior(name: &'static str, doc: &'static str, class: &'static str, build: Build) -> Entry {
-    Entry { role: Role::Prior, settings: "prior", ..decoder(name, doc, class, &[], build) }
+const fn prior(
+    name: &'static str,
+    steps: usize,
+    doc: &'static str,
+    class: &'static str,
+    build: Build,
+) -> Entry {
+    Entry { role: Role::Prior, settings: "prior", ..decoder(name, steps, doc, class, &[], build) }
 }
 
 const fn original(entry: Entry) -> Entry {
@@ -197,6 +207,12 @@ const fn original(entry: Entry) -> Entry {
 pub fn names(role: Role, profile: Profile) -> impl Iterator<Item = &'static str> {
     let own = move |entry: &&Entry| entry.role == role && entry.profile == profile;
     SAMPLERS.iter().filter(own).map(|entry| entry.name)
+}
+
+/// Steps of a sampler where the caller and the model say none.
+pub fn default_steps(name: &str, role: Role, profile: Profile) -> Option<usize> {
+    let wanted = |entry: &&Entry| entry.name == name && entry.role == role && entry.profile == profile;
+    SAMPLERS.iter().find(wanted).map(|entry| entry.steps)
 }
 
 /// Makes the sampler of a choice from the manifest's schedulers.
