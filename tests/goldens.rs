@@ -23,6 +23,7 @@ mod common {
 }
 
 use common::golden::{Case, cases, directory};
+use common::pipeline::Sort;
 use common::{component, image, model, pipeline, scheduler, tokenizer};
 use kandinsky::Engine;
 use kandinsky::runtime::RuntimeOptions;
@@ -66,35 +67,47 @@ fn check_of(case: &Case) -> Option<Check> {
             println!("  {checked:?}");
             Ok(checked.equal)
         }),
-        "rng" if starts(&["cuda"]) => Check::Plain(|case, _| scheduler::cuda(case)),
+        "rng" if case.call.contains("CUDA") || starts(&["cuda"]) => {
+            Check::Plain(|case, _| scheduler::cuda(case))
+        }
         "rng" => Check::Plain(|case, _| scheduler::rng(case)),
         "original" => Check::Plain(|case, _| scheduler::original(case)),
-        "scheduler" if name == "add_noise" => Check::Plain(|case, _| scheduler::add_noise(case)),
+        "scheduler" if case.has("in.original") => Check::Plain(|case, _| scheduler::add_noise(case)),
         "scheduler" => Check::Plain(|case, _| scheduler::trajectory(case)),
-        "component" if name == "prior_nomask" => {
+        "component" if case.has("in.proj_embedding") && !case.has("in.attention_mask") => {
             Check::Out("the reference drops the causal mask with the mask")
         }
-        "component" if name == "clip_text_first_eos" => Check::Plain(|case, bench| {
-            bench.first_eos.iter().map(|engine| component::check(engine, case)).sum()
-        }),
-        "component" if starts(&["clip_preprocess"]) => Check::Plain(|case, bench| {
-            let picture = bench.reference.join("data").join(case.params["image"].as_str().unwrap());
+        "component" if case.has("in.input_ids_2") || case.call.contains("first end-of-text") => {
+            Check::Plain(|case, bench| {
+                bench.first_eos.iter().map(|engine| component::check(engine, case)).sum()
+            })
+        }
+        "component" if case.has("out.pixel_values") => Check::Plain(|case, bench| {
+            let picture = case.folder.join(case.params["image"].as_str().unwrap());
             image::check_clip_preprocess(&case.file, &picture, &bench.engines[0].manifest().clip_image);
             Ok(2)
         }),
-        "component" if starts(&["inpaint_prepare_mask"]) => Check::Plain(|case, _| {
+        "component" if case.has("in.mask") => Check::Plain(|case, _| {
             image::check_prepare_mask(&case.file);
             Ok(1)
         }),
         "component" => Check::Run(component::check),
-        "pipeline" if name == "t2i_euler_unscaled" => Check::Out("the reference forgets to scale"),
-        "pipeline" if name == "image_embeds" => Check::Run(pipeline::image_embeds),
-        "pipeline" if starts(&["interpolate"]) => Check::Run(pipeline::interpolate),
-        "pipeline" if starts(&["prior"]) => Check::Run(pipeline::prior),
-        "pipeline" if starts(&["seeds"]) => Check::Run(pipeline::seeds),
-        "pipeline" if starts(&["t2i", "variation", "i2i", "inpaint"]) => Check::Run(pipeline::decoder),
+        "pipeline" if unscaled(case) => Check::Out("the reference forgets to scale"),
+        "pipeline" => Check::Run(match pipeline::sort_of(case) {
+            Sort::Prior => pipeline::prior,
+            Sort::Interpolate => pipeline::interpolate,
+            Sort::ImageEmbeds => pipeline::image_embeds,
+            Sort::Seeds => pipeline::seeds,
+            Sort::Draw | Sort::Edit | Sort::Inpaint => pipeline::decoder,
+        }),
         _ => return None,
     })
+}
+
+/// A sampler whose input wants scaling, in a pipeline that never scales.
+fn unscaled(case: &Case) -> bool {
+    let class = case.params["scheduler"].as_str().unwrap_or("");
+    ["Euler", "Heun", "LMS"].iter().any(|start| class.starts_with(start))
 }
 
 #[test]
@@ -104,7 +117,7 @@ fn every_golden_case_is_the_references_on_both_runtimes() {
     let tiny = folder.path().join("tiny");
     model::export(&reference, &tiny);
     let all = cases(&reference);
-    let first_eos = if all.iter().any(|case| case.id == "clip_text_first_eos") {
+    let first_eos = if all.iter().any(|case| case.has("in.input_ids_2")) {
         let other = folder.path().join("first-eos");
         let configs = model::changed_configs(
             &reference,

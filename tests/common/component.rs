@@ -16,25 +16,14 @@ type Check = Result<usize, String>;
 
 /// Runs the case's network and compares every output.
 pub fn check(engine: &Engine, case: &Case) -> Check {
-    let id = case.id.as_str();
-    let outputs = engine.with_networks(|networks| {
-        if id.starts_with("clip_text") {
-            clip_text(networks, case)
-        } else if id == "clip_vision" {
-            clip_vision(networks, case)
-        } else if id.starts_with("prior") {
-            one_prior_step(networks, engine, case)
-        } else if id == "mclip" {
-            multilingual(networks, case)
-        } else if id.starts_with("unet_inpaint") {
-            one_unet_step(networks, Which::Inpaint, case)
-        } else if id.starts_with("unet") {
-            one_unet_step(networks, Which::Draw, case)
-        } else if id.starts_with("movq_encode") {
-            Ok(vec![("out.latents", movq::encode(networks, case.need("in.sample"))?)])
-        } else {
-            autoencoder(networks, case)
-        }
+    let outputs = engine.with_networks(|networks| match network_of(case) {
+        Network::ClipText => clip_text(networks, case),
+        Network::ClipImage => clip_vision(networks, case),
+        Network::Multilingual => multilingual(networks, case),
+        Network::Prior => one_prior_step(networks, engine, case),
+        Network::Unet(which) => one_unet_step(networks, which, case),
+        Network::MovqEncoder => Ok(vec![("out.latents", movq::encode(networks, case.need("in.sample"))?)]),
+        Network::MovqDecoder => autoencoder(networks, case),
     });
     let outputs = outputs.map_err(|e| e.to_string())?;
     for (name, ours) in &outputs {
@@ -46,6 +35,34 @@ pub fn check(engine: &Engine, case: &Case) -> Check {
         }
     }
     Ok(outputs.len())
+}
+
+enum Network {
+    ClipText,
+    ClipImage,
+    Multilingual,
+    Prior,
+    Unet(Which),
+    MovqEncoder,
+    MovqDecoder,
+}
+
+/// Which network a case runs, by what goes in and comes out: cases may have any names.
+fn network_of(case: &Case) -> Network {
+    if case.has("in.input_ids") {
+        let multilingual = case.call.contains("MultilingualCLIP") || case.id.starts_with("mclip");
+        if multilingual { Network::Multilingual } else { Network::ClipText }
+    } else if case.has("in.pixel_values") {
+        Network::ClipImage
+    } else if case.has("in.proj_embedding") {
+        Network::Prior
+    } else if case.has("in.encoder_hidden_states") {
+        Network::Unet(if case.side("in.sample", 1) == 9 { Which::Inpaint } else { Which::Draw })
+    } else if case.has("in.sample") {
+        Network::MovqEncoder
+    } else {
+        Network::MovqDecoder
+    }
 }
 
 type Outputs = Vec<(&'static str, Tensor)>;
@@ -69,7 +86,7 @@ fn clip_text(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
 
 fn clip_vision(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
     let pixels = case.need("in.pixel_values");
-    let zero = kandinsky::mode::embeds::zero_image_embed(networks)?;
+    let zero = kandinsky::component::image_encoder::encode_zeros(networks)?;
     let inputs = [("pixels", pixels.into())];
     let [embed, hidden] = networks.call_f32(Component::ImageEncoder, &inputs, ["embed", "hidden"])?;
     Ok(vec![("out.image_embeds", embed), ("out.last_hidden_state", hidden), ("out.zero_image_embeds", zero)])

@@ -11,18 +11,25 @@ pub struct Case {
     pub id: String,
     /// `component`, `scheduler`, `pipeline`, `rng`, `tokenizer` or `original`.
     pub kind: String,
+    /// What was called, in words.
+    pub call: String,
     /// What the reference was called with.
     pub params: Value,
     /// What the reference raised.
     pub error: Option<String>,
     /// Where the tensors are.
     pub file: PathBuf,
+    /// Where the set is: `data/` or `extra/`.
+    pub folder: PathBuf,
     bytes: Vec<u8>,
 }
 
 impl Case {
     /// A tensor as f32, whatever it is stored as.
     pub fn find(&self, name: &str) -> Option<Tensor> {
+        if self.bytes.is_empty() {
+            return None;
+        }
         let file = SafeTensors::deserialize(&self.bytes).unwrap();
         let view = file.tensor(name).ok()?;
         let data = view.data();
@@ -46,6 +53,22 @@ impl Case {
     /// As [`Case::find`], for a tensor that must be there.
     pub fn need(&self, name: &str) -> Tensor {
         self.find(name).unwrap_or_else(|| panic!("{} has no {name}", self.id))
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// A side of a tensor; 0 where there is no such tensor.
+    pub fn side(&self, name: &str, axis: usize) -> usize {
+        self.find(name).and_then(|tensor| tensor.shape().get(axis).copied()).unwrap_or(0)
+    }
+
+    /// Files that the call names, such as `images/a.png`, below the folder of the set.
+    pub fn images(&self) -> Vec<PathBuf> {
+        let words = self.call.split([' ', ',', ';']).filter(|word| word.starts_with("images/"));
+        words.map(|word| self.folder.join(word)).collect()
     }
 
     /// A tensor of whole numbers.
@@ -109,9 +132,11 @@ fn read(folder: &Path, case: &Value) -> Case {
     Case {
         id: text("id").unwrap(),
         kind: text("kind").unwrap(),
+        call: text("call").unwrap_or_default(),
         params: case["params"].clone(),
         error: text("error"),
         file,
+        folder: folder.to_owned(),
         bytes,
     }
 }

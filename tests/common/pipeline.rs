@@ -81,7 +81,7 @@ pub fn prior(engine: &Engine, case: &Case) -> Check {
                 start: case.find("in.latents"),
             };
             let drawn = prior::sample(networks, &text, engine.constants(), run, &mut Watch::default())?;
-            let zero = kandinsky::mode::embeds::zero_image_embed(networks)?;
+            let zero = kandinsky::component::image_encoder::encode_zeros(networks)?;
             Ok((drawn, zero))
         })
         .map_err(|e| e.to_string())?;
@@ -163,18 +163,56 @@ fn request(case: &Case) -> Request {
     };
     let request =
         request.size(count(params, "width", 512), count(params, "height", 512)).sampler(sampler_of(case));
-    let name = case.id.rsplit('/').next().unwrap_or("");
-    let folder = case.file.parent().unwrap().join("../images");
-    // The recipe of the goldens: what is resized or not square comes from the larger picture.
-    let large = name.ends_with("resize") || name.ends_with("nonsquare");
-    let (picture, mask) =
-        if large { ("i2i_200x150.png", "mask_200x150.png") } else { ("i2i_64.png", "mask_64.png") };
-    if name.starts_with("i2i") {
-        request.edit(folder.join(picture), number(params, "strength"))
-    } else if name.starts_with("inpaint") {
-        request.inpaint(folder.join(picture), folder.join(mask)).seam(Seam { decoded: true, feather: 0 })
+    // Where the call names no pictures, the recipe of the goldens has these.
+    let image = |at: usize, usual: &str| {
+        case.images().get(at).cloned().unwrap_or_else(|| case.folder.join("images").join(usual))
+    };
+    match sort_of(case) {
+        Sort::Edit => request.edit(image(0, "i2i_64.png"), number(params, "strength")),
+        Sort::Inpaint => {
+            let request = request.inpaint(image(0, "i2i_64.png"), image(1, "mask_64.png"));
+            request.seam(Seam { decoded: true, feather: 0 })
+        }
+        _ => request,
+    }
+}
+
+/// What a pipeline does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// Image embeddings of prompts.
+    Prior,
+    /// Image embeddings of a mix.
+    Interpolate,
+    /// Image embeddings of a picture.
+    ImageEmbeds,
+    /// A generator a picture, through prior and decoder.
+    Seeds,
+    /// Text to image, or a variation, from given embeddings.
+    Draw,
+    /// Image to image.
+    Edit,
+    /// Inpainting.
+    Inpaint,
+}
+
+/// Which pipeline a case ran, by what it was given and what came out: cases may have any names.
+pub fn sort_of(case: &Case) -> Sort {
+    let given = |key: &str| !case.params[key].is_null();
+    if given("seeds") {
+        Sort::Seeds
+    } else if given("images") {
+        Sort::Interpolate
+    } else if case.has("out.zero") {
+        Sort::ImageEmbeds
+    } else if case.has("out.image_embeds") {
+        Sort::Prior
+    } else if given("strength") {
+        Sort::Edit
+    } else if case.side("x.unet0.sample", 1) == 9 || case.call.contains("Inpaint") {
+        Sort::Inpaint
     } else {
-        request
+        Sort::Draw
     }
 }
 
@@ -201,24 +239,31 @@ fn schedulers(engine: &Engine, case: &Case) -> BTreeMap<String, Value> {
 
 /// The CLIP embedding of a picture, and that of the picture of zeros.
 pub fn image_embeds(engine: &Engine, case: &Case) -> Check {
-    let file = case.file.parent().unwrap().join("..").join(case.params["image"].as_str().unwrap());
+    let file = case.folder.join(case.params["image"].as_str().unwrap());
     let request = Request::variation(file).size(64, 64).steps(1).prior_steps(2).seed(0);
     let outcome = engine.run_all(&request, &mut Watch::default()).map_err(|e| e.to_string())?;
-    let zero = engine.with_networks(kandinsky::mode::embeds::zero_image_embed).map_err(|e| e.to_string())?;
+    let zero =
+        engine.with_networks(kandinsky::component::image_encoder::encode_zeros).map_err(|e| e.to_string())?;
     close("out.image_embeds", &outcome.image_embeds, &case.need("out.image_embeds"), COMPONENT)?;
     close("out.zero", &zero, &case.need("out.zero"), COMPONENT)?;
     Ok(2)
 }
 
+/// Weights and text of an interpolation, as its call says them: `[image_a,"text",image_b],[0.3,0.3,0.4]`.
+fn recipe(case: &Case) -> ([f64; 3], String) {
+    let text = case.call.split('"').nth(1).unwrap_or("a red cat").to_owned();
+    let list = case.call.split("],[").nth(1).and_then(|rest| rest.split(']').next()).unwrap_or("0.3,0.3,0.4");
+    let weights: Vec<f64> = list.split(',').filter_map(|weight| weight.trim().parse().ok()).collect();
+    (weights.try_into().expect("three weights"), text)
+}
+
 /// `KandinskyPriorPipeline.interpolate`, by the public door.
 pub fn interpolate(engine: &Engine, case: &Case) -> Check {
     let params = &case.params;
-    let folder = case.file.parent().unwrap().join("..");
-    let pictures: Vec<_> = texts(&params["images"]).iter().map(|image| folder.join(image)).collect();
+    let pictures: Vec<_> = texts(&params["images"]).iter().map(|image| case.folder.join(image)).collect();
     let [first, second] = pictures.as_slice() else { return Err("the case has not two pictures".to_owned()) };
-    // The recipe of the goldens.
-    let parts =
-        [Part::picture(first.clone(), 0.3), Part::text("a red cat", 0.3), Part::picture(second.clone(), 0.4)];
+    let ([a, b, c], text) = recipe(case);
+    let parts = [Part::picture(first.clone(), a), Part::text(text, b), Part::picture(second.clone(), c)];
     let mut request = Request::mix(parts).size(64, 64).steps(1).prior_guidance(4.0);
     request.seed = params["seed"].as_u64();
     request.prior_steps = Some(count(params, "num_inference_steps", 25));
@@ -235,9 +280,8 @@ pub fn interpolate(engine: &Engine, case: &Case) -> Check {
 pub fn seeds(engine: &Engine, case: &Case) -> Check {
     let params = &case.params;
     let seeds: Vec<u64> = params["seeds"].as_array().unwrap().iter().map(|s| s.as_u64().unwrap()).collect();
-    assert!(seeds.windows(2).all(|pair| pair[1] == pair[0] + 1), "our seeds go up by one");
     let request = Request::text_to_image(params["prompt"].as_str().unwrap())
-        .seed(seeds[0])
+        .seeds(seeds.iter().copied())
         .count(seeds.len())
         .prior_steps(count(params, "prior_steps", 0))
         .prior_guidance(number(params, "prior_guidance"))

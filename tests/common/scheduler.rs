@@ -189,19 +189,21 @@ fn original_schedulers() -> BTreeMap<String, Value> {
 
 /// The original repository's samplers, its noising of a start and its mask.
 pub fn original(case: &Case) -> Check {
-    let file = case.id.rsplit('/').next().unwrap();
-    let (name, role) = match file {
-        "q_sample" => return q_sample(case),
-        "prepare_mask" => {
-            let mask = prepare_mask(&case.need("in.mask")).map_err(|e| e.to_string())?;
-            return close_abs("out.mask", &mask, &case.need("out.mask"), 0.0).map(|()| 1);
-        }
-        file if file.starts_with("p_sampler") => ("ddpm", Role::Decoder),
-        file if file.starts_with("prior") => ("unclip", Role::Prior),
-        file if file.starts_with("ddim") => ("ddim", Role::Decoder),
-        file if file.starts_with("plms") => ("plms", Role::Decoder),
-        _ => return Err("no sampler is known for it".to_owned()),
-    };
+    if case.has("in.x") {
+        return q_sample(case);
+    }
+    if case.has("in.mask") {
+        let mask = prepare_mask(&case.need("in.mask")).map_err(|e| e.to_string())?;
+        return close_abs("out.mask", &mask, &case.need("out.mask"), 0.0).map(|()| 1);
+    }
+    let samplers = [
+        ("the prior", "unclip", Role::Prior),
+        ("p_sample_loop", "ddpm", Role::Decoder),
+        ("ddim_sampler", "ddim", Role::Decoder),
+        ("plms_sampler", "plms", Role::Decoder),
+    ];
+    let called = samplers.into_iter().find(|(words, _, _)| case.call.contains(words));
+    let (_, name, role) = called.ok_or("no sampler is known for it")?;
     let params = &case.params;
     let steps = count(params.get("steps").or(params.get("num_steps")).expect("steps"));
     let whole = Choice { profile: Profile::Original, ..Choice::new(name, role, steps) };
