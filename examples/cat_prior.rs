@@ -15,7 +15,6 @@
 use kandinsky::image::Picture;
 use kandinsky::priors::PriorKind;
 use kandinsky::progress::Watch;
-use kandinsky::stage::encode::Encoder;
 use kandinsky::tensor::Tensor;
 use kandinsky::{Engine, Request, fit};
 use std::path::PathBuf;
@@ -31,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = arguments.next().unwrap_or_else(|| "docs/cat_prior.png".into());
     let engine = Engine::open("models/emoji")?;
     println!("{}", engine.runtime());
-    let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
+    let encoder = engine.encoder(false);
     let cats = engine.with_networks(|networks| {
         fit::run(networks, &encoder, &folder, PriorKind::Linear, SEED, &mut Watch::default())
     })?;

@@ -11,7 +11,6 @@ use kandinsky::progress::Watch;
 use kandinsky::rng::Generator;
 use kandinsky::sampler::{self, Choice, Noise, Role};
 use kandinsky::stage::denoise::{self, Condition, DenoiseRun, Known};
-use kandinsky::stage::encode::Encoder;
 use kandinsky::stage::noise::{PictureNoise, seeds_from};
 use kandinsky::stage::prior::{self, PriorRun, PriorText};
 use kandinsky::tensor::{Tensor, concat, repeat, rows};
@@ -67,8 +66,7 @@ struct Study<'a> {
 
 impl<'a> Study<'a> {
     fn new(engine: &'a Engine) -> Result<Self> {
-        let encoder =
-            Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
+        let encoder = engine.encoder(false);
         let blank = [""; PROMPTS.len()];
         let (prior, text, zero) = engine.with_networks(|networks| {
             let prior = PriorText {
@@ -76,7 +74,7 @@ impl<'a> Study<'a> {
                 unconditional: encoder.prior_text(networks, &blank)?,
             };
             let both: Vec<&str> = blank.iter().chain(&PROMPTS).copied().collect();
-            let zero = kandinsky::mode::embeds::zero_image_embed(networks)?;
+            let zero = kandinsky::component::image_encoder::encode_zeros(networks)?;
             Ok((prior, encoder.unet_text(networks, &both)?, zero))
         })?;
         let mut study = Self { engine, prior, text, image: zero };

@@ -132,8 +132,7 @@ impl Engine {
     pub fn run_all(&self, request: &Request, watch: &mut Watch<'_>) -> Result<Outcome> {
         let job = request.clone().loaded()?.resolve(&self.manifest)?;
         preview::check(watch, &self.constants)?;
-        let encoder =
-            Encoder { tokenizers: &self.tokenizers, constants: &self.constants, weighted: job.weighted };
+        let encoder = self.encoder(job.weighted);
         let truncations = encoder.truncations(&job.texts())?;
         let prior = job.prior_file.as_deref().map(|file| fitted(file, job.prior)).transpose()?;
         let mut timings = Timings::default();
@@ -173,6 +172,11 @@ impl Engine {
         // The last request's token says nothing about this work.
         networks.cancel_with(CancelToken::default());
         work(&mut networks)
+    }
+
+    /// What encodes texts; `weighted` says whether they are in the notation of prompt weights.
+    pub fn encoder(&self, weighted: bool) -> Encoder<'_> {
+        Encoder { tokenizers: &self.tokenizers, constants: &self.constants, weighted }
     }
 
     /// The tokenisers.

@@ -5,10 +5,9 @@
 
 mod preview;
 
-use crate::component::{Networks, text};
+use crate::component::{Networks, image_encoder, text};
 use crate::constants::name;
 use crate::error::{Error, Kind, Result};
-use crate::mode::embeds::zero_image_embed;
 use crate::runtime::{self, RuntimeOptions};
 use crate::tensor::{Tensor, slice};
 use crate::text::Tokens;
@@ -25,7 +24,7 @@ pub fn constants(model: &Path) -> Result<()> {
     let settings = folder.manifest().text.clone();
     let options = RuntimeOptions { runtime: "tract".to_owned(), threads: Some(1), ..Default::default() };
     let mut networks = Networks::new(folder, runtime::select(&options)?.runtime);
-    let zero_image = zero_image_embed(&mut networks)?;
+    let zero_image = image_encoder::encode_zeros(&mut networks)?;
     networks.close();
     let empty = empty_prompt(&settings.clip);
     let real = empty.ids.len();

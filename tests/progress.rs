@@ -103,8 +103,19 @@ fn every_stage_counts_to_its_total() {
             let request = request().steps(3).size(size, size).count(2);
             let (outcome, told, _) = watched(&engine, &request, None);
             outcome.unwrap();
-            let totals = [8, 2, 3 * batches, 3 * batches, 2];
-            for (stage, total) in Stage::ALL.into_iter().zip(totals) {
+            let steps = 3 * batches;
+            let totals = [
+                (Stage::Load, 8),
+                (Stage::Look, 0),
+                // The prompt and the empty prompt, for the prior and for the UNet.
+                (Stage::Encode, 4),
+                (Stage::Prior, steps),
+                (Stage::Denoise, steps),
+                (Stage::Decode, 2),
+                (Stage::Fit, 0),
+            ];
+            assert!(totals.iter().map(|(stage, _)| *stage).eq(Stage::ALL));
+            for (stage, total) in totals {
                 let steps = told.iter().filter(|progress| progress.stage == stage);
                 let steps: Vec<_> = steps.map(|progress| (progress.step, progress.total)).collect();
                 let expected: Vec<_> = (1..=total).map(|step| (step, total)).collect();
@@ -338,10 +349,10 @@ fn cancelling_reaches_every_network_call() {
         // Between two calls that tell nothing, the graphs themselves look at the token.
         let refused = engine.with_networks(|networks| {
             networks.cancel_with(cancel.clone());
-            kandinsky::mode::embeds::zero_image_embed(networks)
+            kandinsky::component::image_encoder::encode_zeros(networks)
         });
         assert_eq!(refused.unwrap_err().kind(), Kind::Cancelled);
-        engine.with_networks(kandinsky::mode::embeds::zero_image_embed).unwrap();
+        engine.with_networks(kandinsky::component::image_encoder::encode_zeros).unwrap();
     }
 }
 

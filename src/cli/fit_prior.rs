@@ -6,7 +6,6 @@ use crate::engine::{Engine, find_model};
 use crate::error::Result;
 use crate::priors::{Card, PriorKind};
 use crate::progress::Watch;
-use crate::stage::encode::Encoder;
 use crate::{files, fit};
 use serde::Serialize;
 use std::fmt;
@@ -55,7 +54,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     let mut bars = Bars::default();
     let mut watch =
         Watch { on_progress: Some(Box::new(|progress| bars.show(progress))), cancel, ..Watch::default() };
-    let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
+    let encoder = engine.encoder(false);
     let prior = engine
         .with_networks(|networks| fit::run(networks, &encoder, &args.folder, kind, args.seed, &mut watch));
     drop(watch);

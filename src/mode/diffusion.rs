@@ -46,10 +46,10 @@ impl Prior for Diffusion<'_, '_, '_> {
     /// this would take is drawn all the same, so that a seed draws the reference's picture.
     fn of_mix_negative(&mut self, like: &Tensor) -> Result<Option<Tensor>> {
         let count = like.shape().first().copied().unwrap_or(0);
-        if !self.mix_has_negative && self.texts.negative.is_none() {
+        let Some(text) = &self.texts.mix_negative else {
             return self.pass_over(like).map(|()| None);
-        }
-        let (positive, negative) = self.draw(&self.texts.mix_negative.repeated(count)?)?;
+        };
+        let (positive, negative) = self.draw(&text.repeated(count)?)?;
         Ok(if self.mix_has_negative { Some(positive) } else { negative })
     }
 }
@@ -60,7 +60,10 @@ impl Diffusion<'_, '_, '_> {
     fn draw(&mut self, prompts: &Prefix) -> Result<(Tensor, Option<Tensor>)> {
         let count = prompts.mask.shape().first().copied().unwrap_or(0);
         let text = match &self.texts.negative {
-            None => PriorText { prompts: prompts.clone(), unconditional: self.texts.empty.repeated(count)? },
+            None => {
+                let empty = self.texts.empty.as_ref().ok_or_else(lost)?;
+                PriorText { prompts: prompts.clone(), unconditional: empty.repeated(count)? }
+            }
             Some(negative) => PriorText {
                 prompts: prompts.joined(&negative.repeated(count)?)?,
                 unconditional: negative.repeated(2 * count)?,
@@ -96,5 +99,5 @@ impl Denoiser for Silent {
 }
 
 fn lost() -> Error {
-    Error::new(Kind::Internal, "a text of the mix was not encoded")
+    Error::new(Kind::Internal, "a text that the prior reads was not encoded")
 }

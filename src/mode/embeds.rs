@@ -13,7 +13,6 @@ use crate::request::{Blend, Input, Job, Subject};
 use crate::sampler::{self, Choice, Role};
 use crate::stage::noise::PictureNoise;
 use crate::tensor::{Tensor, repeat};
-use ndarray::IxDyn;
 use std::ops::Range;
 
 /// Image embeddings of pictures f32\[B,D\], and of what they shall not be.
@@ -85,7 +84,7 @@ pub fn of(
     watch: &mut Watch<'_>,
 ) -> Result<Embeds> {
     tools.timed(Stage::Prior, |tools| {
-        let zero = zero_image(tools)?;
+        let zero = tools.encoder.zero_image(tools.networks)?;
         let Some(texts) = &texts.prior else {
             return through(&mut Fitted { tools, job, watch }, job, seen, (part, &zero));
         };
@@ -194,21 +193,4 @@ fn along_arc(a: &Tensor, b: &Tensor, share: f64) -> Result<Tensor> {
         turned.extend(row);
     }
     crate::tensor::tensor(a.shape(), turned)
-}
-
-/// The embedding of a picture of zeros: a constant of the folder, else computed.
-fn zero_image(tools: &mut Tools<'_>) -> Result<Tensor> {
-    match &tools.constants.zero_image {
-        Some(embed) => Ok(embed.clone()),
-        None => zero_image_embed(tools.networks),
-    }
-}
-
-/// Computes the embedding of a picture whose prepared pixels are all 0.
-///
-/// # Errors
-/// When the image encoder fails.
-pub fn zero_image_embed(networks: &mut Networks) -> Result<Tensor> {
-    let size = networks.folder().manifest().clip_image.size;
-    image_encoder::encode(networks, Tensor::zeros(IxDyn(&[1, 3, size, size])))
 }

@@ -26,10 +26,10 @@ pub struct PriorTexts {
     pub mixed: Vec<Prefix>,
     /// What it is steered away from.
     pub negative: Option<Prefix>,
-    /// The text whose embedding a mix is steered away from; the empty one where there is none.
-    pub mix_negative: Prefix,
-    /// The empty prompt.
-    pub empty: Prefix,
+    /// The text whose embedding a mix is steered away from, where it is from one.
+    pub mix_negative: Option<Prefix>,
+    /// The empty prompt, where the prior is steered away from no text.
+    pub empty: Option<Prefix>,
     /// The prompts; none where a mix stands in for them.
     prompts: Vec<Prefix>,
     /// Pictures of each prompt.
@@ -79,12 +79,15 @@ fn prior_texts(read: &mut Reader<'_, '_, '_>, job: &Job) -> Result<PriorTexts> {
     let mixed: Vec<&str> = job.mix.iter().filter_map(|part| part.what.text()).collect();
     let prompts = if job.mix.is_empty() { job.prompt.as_slice() } else { &[] };
     let negative = job.prior_negative();
-    read.total += prompts.len() + mixed.len() + 2 + usize::from(negative.is_some());
+    let empty = negative.is_none().then_some("");
+    let mix_steered = !job.mix.is_empty() && negative.is_some();
+    let mix_negative = mix_steered.then(|| job.negative.as_deref().unwrap_or(""));
+    read.total += prompts.len() + mixed.len() + 1 + usize::from(mix_steered);
     Ok(PriorTexts {
         mixed: mixed.iter().map(|text| read.prior(text)).collect::<Result<_>>()?,
         negative: negative.map(|text| read.prior(text)).transpose()?,
-        mix_negative: read.prior(job.negative.as_deref().unwrap_or(""))?,
-        empty: read.prior("")?,
+        mix_negative: mix_negative.map(|text| read.prior(text)).transpose()?,
+        empty: empty.map(|text| read.prior(text)).transpose()?,
         prompts: prompts.iter().map(|text| read.prior(text)).collect::<Result<_>>()?,
         count: job.count,
     })

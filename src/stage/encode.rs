@@ -1,7 +1,7 @@
 //! Prompts to what the prior and the UNet read. The empty prompt is a constant of the model.
 
 use crate::component::text::{self, ClipText, MultilingualText};
-use crate::component::{Networks, prior::Prefix};
+use crate::component::{Networks, image_encoder, prior::Prefix};
 use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Tensor, concat, rows};
@@ -85,6 +85,14 @@ impl Encoder<'_> {
         }
         let parts: Vec<_> = prompts.iter().filter_map(|prompt| known.get(prompt).cloned()).collect();
         concat(&parts, 0)
+    }
+
+    /// The image embedding f32\[1,D\] of a picture of zeros: a constant of the model, else computed.
+    ///
+    /// # Errors
+    /// When the image encoder fails.
+    pub fn zero_image(&self, networks: &mut Networks) -> Result<Tensor> {
+        self.constants.zero_image.clone().map_or_else(|| image_encoder::encode_zeros(networks), Ok)
     }
 
     fn clip(&self, networks: &mut Networks, prompt: &str) -> Result<ClipText> {

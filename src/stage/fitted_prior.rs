@@ -5,11 +5,10 @@
 //! prompt: that is what this regime is there to show.
 
 use super::encode::Encoder;
-use crate::component::{Networks, image_encoder};
+use crate::component::Networks;
 use crate::error::Result;
 use crate::priors::FittedPrior;
 use crate::tensor::Tensor;
-use ndarray::IxDyn;
 
 /// Image embeddings f32\[B,D\] of prompts by a fitted prior, a row each.
 ///
@@ -32,32 +31,4 @@ pub fn embeds(
 /// When a prompt cannot be used or the text encoder fails.
 pub fn text_embeds(networks: &mut Networks, encoder: &Encoder<'_>, prompts: &[&str]) -> Result<Tensor> {
     encoder.clip_pooled(networks, prompts)
-}
-
-/// The unconditional image embedding f32\[1,D\] for guidance: that of the negative prompt, come by as the
-/// prompt's (without a prior its text embedding); with no negative prompt that of a picture of zeros, as the
-/// diffusion prior has it.
-///
-/// # Errors
-/// As [`embeds`], or when the image encoder fails.
-pub fn negative_embed(
-    networks: &mut Networks,
-    encoder: &Encoder<'_>,
-    prior: Option<&FittedPrior>,
-    negative: Option<&str>,
-) -> Result<Tensor> {
-    match (negative, prior) {
-        (Some(negative), Some(prior)) => embeds(networks, encoder, prior, &[negative]),
-        (Some(negative), None) => text_embeds(networks, encoder, &[negative]),
-        (None, _) => zero_image(networks, encoder),
-    }
-}
-
-/// The embedding of a picture of zeros: a constant of the folder, else computed.
-fn zero_image(networks: &mut Networks, encoder: &Encoder<'_>) -> Result<Tensor> {
-    if let Some(embed) = &encoder.constants.zero_image {
-        return Ok(embed.clone());
-    }
-    let size = networks.folder().manifest().clip_image.size;
-    image_encoder::encode(networks, Tensor::zeros(IxDyn(&[1, 3, size, size])))
 }
