@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("rng", "error math tensor"),
     ("priors", "error files limits math rng tensor"),
     ("text", "error limits"),
-    ("image", "error limits profile tensor"),
+    ("image", "error files limits profile tensor"),
     ("progress", "error image"),
     ("timing", "progress"),
     ("schedule", "error math tensor"),

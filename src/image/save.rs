@@ -2,8 +2,7 @@
 
 use super::{Format, Picture};
 use crate::error::{Error, Kind, Result};
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use crate::files;
 use std::mem::discriminant;
 use std::path::Path;
 
@@ -56,19 +55,7 @@ impl Picture {
             let message = format!("{} is no name for {format:?}", path.display());
             return Err(Error::new(Kind::BadRequest, message));
         }
-        let bytes = self.encode(format)?;
-        let io = |e: std::io::Error| Error::io(path, "written", &e);
-        let folder = folder_of(path);
-        let mut file = temporary(folder).map_err(io)?;
-        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(io)?;
-        let done = if replace { file.persist(path) } else { file.persist_noclobber(path) };
-        match done {
-            Err(e) if !replace && e.error.kind() == ErrorKind::AlreadyExists => return Err(exists(path)),
-            done => done.map_err(|e| io(e.error))?,
-        };
-        // The name is on the disk once the folder is; not every system lets folders be flushed.
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
-        Ok(())
+        files::write_whole(path, &self.encode(format)?, replace)
     }
 }
 
@@ -79,37 +66,5 @@ impl Picture {
 /// to us, [`Kind::Exists`] for a file that is there and may not be replaced.
 pub fn check_target(path: &Path, replace: bool) -> Result<()> {
     Format::of(path)?;
-    if path.file_name().is_none() {
-        return Err(Error::new(Kind::BadRequest, format!("{} is no name for a file", path.display())));
-    }
-    let taken = path.symlink_metadata();
-    if taken.as_ref().is_ok_and(std::fs::Metadata::is_dir) {
-        let message = format!("{} cannot be written: it is a folder", path.display());
-        return Err(Error::new(Kind::Io, message));
-    }
-    if taken.is_ok() && !replace {
-        return Err(exists(path));
-    }
-    let folder = folder_of(path);
-    temporary(folder).map(drop).map_err(|e| Error::io(folder, "written to", &e))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// A file that disappears unless it is renamed; readable as any file that the user makes.
-fn temporary(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".kandinsky-").suffix(".part");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
-}
-
-fn exists(path: &Path) -> Error {
-    Error::new(Kind::Exists, format!("{} exists and is not replaced unasked", path.display()))
+    files::check_target(path, replace)
 }
