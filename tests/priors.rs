@@ -11,12 +11,13 @@
 use kandinsky::image::Picture;
 use kandinsky::priors::{FittedPrior, Pairs, Plan, PriorKind, fingerprint};
 use kandinsky::progress::{CancelToken, Progress, Stage, Watch};
+use kandinsky::request::Part;
 use kandinsky::rng::{Normals, TorchCpu};
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::stage::encode::Encoder;
 use kandinsky::stage::fitted_prior;
 use kandinsky::tensor::{Tensor, rows};
-use kandinsky::{Engine, Error, Kind, Size, fit};
+use kandinsky::{Engine, Error, Kind, Request, Size, fit};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -424,6 +425,30 @@ fn fit_folder(
     engine.with_networks(|networks| fit::run(networks, &encoder, folder, kind, 1, watch))
 }
 
+/// A request with a fitted prior, and with none: its embedding, and what it is steered away from.
+fn check_door(engine: &Engine, file: &Path, (prior, prompts, embeds): (&FittedPrior, &[&str; 3], &Tensor)) {
+    prior.save(file, true).unwrap();
+    let draw = |request: Request| {
+        engine.run_all(&request.size(64, 64).steps(1).seed(1), &mut Watch::default()).unwrap()
+    };
+    let fitted =
+        |prompt: &str| Request::text_to_image(prompt).prior(prior.card().kind, Some(file.to_owned()));
+    let plain = draw(fitted(prompts[0]));
+    assert_eq!(plain.image_embeds, rows(embeds, 0, 1).unwrap());
+    assert_eq!(Some(&plain.negative_image_embeds), engine.constants().zero_image.as_ref());
+    let steered = draw(fitted(prompts[1]).negative(prompts[0]));
+    assert_eq!(steered.image_embeds, rows(embeds, 1, 2).unwrap());
+    assert_eq!(steered.negative_image_embeds, rows(embeds, 0, 1).unwrap());
+    let none = draw(Request::text_to_image("").prior(PriorKind::None, None));
+    assert_eq!(none.image_embeds, engine.constants().empty_clip.as_ref().unwrap().pooled);
+    let mixed = Request::mix([Part::text(prompts[0], 0.5)]).prior(prior.card().kind, Some(file.to_owned()));
+    assert_eq!(draw(mixed).image_embeds, rows(embeds, 0, 1).unwrap() * 0.5);
+    let other = if prior.card().kind == PriorKind::Linear { PriorKind::Residual } else { PriorKind::Linear };
+    let wrong = fitted(prompts[0]).prior(other, Some(file.to_owned()));
+    let error = engine.run_all(&wrong, &mut Watch::default()).unwrap_err();
+    assert_eq!(error.kind(), Kind::BadRequest);
+}
+
 #[test]
 fn pictures_teach_both_kinds_on_both_runtimes() {
     let folder = tempfile::tempdir().unwrap();
@@ -450,14 +475,7 @@ fn pictures_teach_both_kinds_on_both_runtimes() {
             let (embeds, texts) = engine
                 .with_networks(|networks| {
                     let embeds = fitted_prior::embeds(networks, &encoder, &prior, &prompts)?;
-                    let negative =
-                        fitted_prior::negative_embed(networks, &encoder, Some(&prior), Some(prompts[0]))?;
-                    assert_eq!(negative, rows(&embeds, 0, 1)?);
-                    let zero = fitted_prior::negative_embed(networks, &encoder, Some(&prior), None)?;
-                    assert_eq!(Some(&zero), engine.constants().zero_image.as_ref());
                     let texts = fitted_prior::text_embeds(networks, &encoder, &prompts)?;
-                    let negative = fitted_prior::negative_embed(networks, &encoder, None, Some(""))?;
-                    assert_eq!(negative, rows(&texts, 1, 2)?);
                     Ok((embeds, texts))
                 })
                 .unwrap();
@@ -465,6 +483,7 @@ fn pictures_teach_both_kinds_on_both_runtimes() {
             assert_eq!(rows(&embeds, 0, 1).unwrap(), rows(&embeds, 2, 3).unwrap());
             assert_eq!(rows(&texts, 1, 2).unwrap(), engine.constants().empty_clip.as_ref().unwrap().pooled);
             assert_eq!(embeds, prior.image_embeds(&texts).unwrap());
+            check_door(&engine, &folder.path().join("prior.safetensors"), (&prior, &prompts, &embeds));
             of_runtimes.push((kind, embeds));
         }
     }
