@@ -383,7 +383,7 @@ fn an_interrupt_leaves_no_file() {
         "--runtime",
         "tract",
         "--steps",
-        "1000",
+        "900",
         "-o",
         "x.png",
     ]);
