@@ -2,15 +2,11 @@
 //! diffusion-based generative models", algorithm 1 without its correction; diffusers
 //! `EulerDiscreteScheduler`): x moves along the line to the clean tensor.
 
-use super::walk::{Ends, Walk, slope};
+use super::walk::{Unscaled, Walk, slope};
 use super::{Choice, Denoiser, Noise, Sampler};
 use crate::error::Result;
 use crate::schedule::SchedulerConfig;
 use crate::tensor::Tensor;
-
-struct Euler {
-    walk: Walk,
-}
 
 /// Euler's method.
 pub fn build(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sampler>> {
@@ -18,28 +14,14 @@ pub fn build(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sa
     config.only("timestep_type", &"discrete".into())?;
     config.only("sigma_min", &serde_json::Value::Null)?;
     config.only("sigma_max", &serde_json::Value::Null)?;
-    Ok(Box::new(Euler { walk: Walk::new(config, choice, Ends::Closed)? }))
+    Unscaled::boxed(config, choice, march)
 }
 
-impl Sampler for Euler {
-    fn timesteps(&self) -> &[f32] {
-        self.walk.timesteps()
+fn march(walk: &Walk, denoiser: &mut dyn Denoiser, mut x: Tensor, _: &mut dyn Noise) -> Result<Tensor> {
+    for leg in walk.legs() {
+        let x0 = walk.clean_unscaled(denoiser, &x, leg.sigma, &leg.step)?;
+        x = &x + slope(&x, &x0, leg.sigma) * leg.way();
+        denoiser.done(&leg.step, &x, &x0)?;
     }
-
-    fn init_sigma(&self) -> f32 {
-        self.walk.init_sigma()
-    }
-
-    fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.walk.noised(x0, noise)
-    }
-
-    fn sample(&self, denoiser: &mut dyn Denoiser, mut x: Tensor, _: &mut dyn Noise) -> Result<Tensor> {
-        for leg in self.walk.legs() {
-            let x0 = self.walk.clean_unscaled(denoiser, &x, leg.sigma, &leg.step)?;
-            x = &x + slope(&x, &x0, leg.sigma) * leg.way();
-            denoiser.done(&leg.step, &x, &x0)?;
-        }
-        Ok(x)
-    }
+    Ok(x)
 }

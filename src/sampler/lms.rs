@@ -2,7 +2,7 @@
 //! any length, as k-diffusion has it; diffusers `LMSDiscreteScheduler`): the slope is the polynomial through its
 //! last values, integrated over the step.
 
-use super::walk::{Ends, Leg, Walk, slope};
+use super::walk::{Leg, Unscaled, Walk, slope};
 use super::{Choice, Denoiser, Noise, Sampler};
 use crate::error::Result;
 use crate::math::narrow;
@@ -14,13 +14,9 @@ const ORDER: usize = 4;
 /// Gauss' two points, half of their distance in halves of an interval: exact for the cubics that four values make.
 const GAUSS: f64 = 0.577_350_269_189_625_8;
 
-struct Lms {
-    walk: Walk,
-}
-
 /// Linear multistep of fourth order.
 pub fn build(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sampler>> {
-    Ok(Box::new(Lms { walk: Walk::new(config, choice, Ends::Closed)? }))
+    Unscaled::boxed(config, choice, march)
 }
 
 /// What the slope at `sigmas[which]` counts for in the step: its Lagrange polynomial, integrated.
@@ -31,33 +27,19 @@ fn weight(leg: &Leg, sigmas: &[f64], which: f64) -> f32 {
     narrow(half * (polynomial(middle - GAUSS * half) + polynomial(middle + GAUSS * half)))
 }
 
-impl Sampler for Lms {
-    fn timesteps(&self) -> &[f32] {
-        self.walk.timesteps()
-    }
-
-    fn init_sigma(&self) -> f32 {
-        self.walk.init_sigma()
-    }
-
-    fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.walk.noised(x0, noise)
-    }
-
-    fn sample(&self, denoiser: &mut dyn Denoiser, mut x: Tensor, _: &mut dyn Noise) -> Result<Tensor> {
-        let (mut slopes, mut sigmas): (Vec<Tensor>, Vec<f64>) = (Vec::new(), Vec::new());
-        for leg in self.walk.legs() {
-            let x0 = self.walk.clean_unscaled(denoiser, &x, leg.sigma, &leg.step)?;
-            let old = slopes.len().saturating_sub(ORDER - 1);
-            slopes.drain(..old);
-            sigmas.drain(..old);
-            slopes.push(slope(&x, &x0, leg.sigma));
-            sigmas.push(leg.sigma);
-            for (slope, which) in slopes.iter().zip(&sigmas) {
-                x.scaled_add(weight(leg, &sigmas, *which), slope);
-            }
-            denoiser.done(&leg.step, &x, &x0)?;
+fn march(walk: &Walk, denoiser: &mut dyn Denoiser, mut x: Tensor, _: &mut dyn Noise) -> Result<Tensor> {
+    let (mut slopes, mut sigmas): (Vec<Tensor>, Vec<f64>) = (Vec::new(), Vec::new());
+    for leg in walk.legs() {
+        let x0 = walk.clean_unscaled(denoiser, &x, leg.sigma, &leg.step)?;
+        let old = slopes.len().saturating_sub(ORDER - 1);
+        slopes.drain(..old);
+        sigmas.drain(..old);
+        slopes.push(slope(&x, &x0, leg.sigma));
+        sigmas.push(leg.sigma);
+        for (slope, which) in slopes.iter().zip(&sigmas) {
+            x.scaled_add(weight(leg, &sigmas, *which), slope);
         }
-        Ok(x)
+        denoiser.done(&leg.step, &x, &x0)?;
     }
+    Ok(x)
 }

@@ -115,7 +115,7 @@ pub struct Entry {
     /// The settings that the name itself says.
     said: &'static [(&'static str, Said)],
     /// Makes one.
-    build: fn(&SchedulerConfig, &Choice<'_>) -> Result<Box<dyn Sampler>>,
+    build: Build,
 }
 
 /// A setting that a sampler's name says.
@@ -211,8 +211,11 @@ pub fn names(role: Role, profile: Profile) -> impl Iterator<Item = &'static str>
 
 /// Steps of a sampler where the caller and the model say none.
 pub fn default_steps(name: &str, role: Role, profile: Profile) -> Option<usize> {
-    let wanted = |entry: &&Entry| entry.name == name && entry.role == role && entry.profile == profile;
-    SAMPLERS.iter().find(wanted).map(|entry| entry.steps)
+    find(name, role, profile).map(|entry| entry.steps)
+}
+
+fn find(name: &str, role: Role, profile: Profile) -> Option<&'static Entry> {
+    SAMPLERS.iter().find(|entry| entry.name == name && entry.role == role && entry.profile == profile)
 }
 
 /// Makes the sampler of a choice from the manifest's schedulers.
@@ -222,8 +225,7 @@ pub fn default_steps(name: &str, role: Role, profile: Profile) -> Option<usize> 
 /// missing or not understood.
 pub fn build(choice: &Choice<'_>, schedulers: &BTreeMap<String, Value>) -> Result<Box<dyn Sampler>> {
     let Choice { name, role, profile, .. } = choice;
-    let wanted = |entry: &&Entry| entry.name == *name && entry.role == *role && entry.profile == *profile;
-    let Some(entry) = SAMPLERS.iter().find(wanted) else {
+    let Some(entry) = find(name, *role, *profile) else {
         let known: Vec<_> = names(*role, *profile).collect();
         let message = format!(
             "the sampler {name:?} is unknown to the profile {}; known are {}",

@@ -4,7 +4,7 @@
 //! A solver's x is either picture plus sigma noise, or that scaled to the variance that the network was
 //! trained on, which is what the network sees in both cases.
 
-use super::{Choice, Denoiser, Step, mix};
+use super::{Choice, Denoiser, Noise, Sampler, Step, mix};
 use crate::error::{Error, Kind, Result};
 use crate::math::{count, ln, narrow, nearest};
 use crate::predict::{Bound, Prediction};
@@ -131,6 +131,44 @@ impl Walk {
         // Unscaled as in the reference: slopes at small sigmas magnify a rounding.
         let out = denoiser.predict(&scaled, step)?;
         Ok(self.bound.apply(self.prediction.clean(&out, x, 1.0, narrow(sigma))))
+    }
+}
+
+/// A solver whose x is picture plus sigma noise, and that calls the network once where each step starts.
+pub(super) struct Unscaled {
+    walk: Walk,
+    march: March,
+}
+
+/// How a solver goes from the first noise level to the clean picture.
+pub(super) type March = fn(&Walk, &mut dyn Denoiser, Tensor, &mut dyn Noise) -> Result<Tensor>;
+
+impl Unscaled {
+    /// The way that settings and choice ask for, gone by `march`.
+    pub(super) fn boxed(
+        config: &SchedulerConfig,
+        choice: &Choice<'_>,
+        march: March,
+    ) -> Result<Box<dyn Sampler>> {
+        Ok(Box::new(Self { walk: Walk::new(config, choice, Ends::Closed)?, march }))
+    }
+}
+
+impl Sampler for Unscaled {
+    fn timesteps(&self) -> &[f32] {
+        self.walk.timesteps()
+    }
+
+    fn init_sigma(&self) -> f32 {
+        self.walk.init_sigma()
+    }
+
+    fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        self.walk.noised(x0, noise)
+    }
+
+    fn sample(&self, denoiser: &mut dyn Denoiser, x: Tensor, noise: &mut dyn Noise) -> Result<Tensor> {
+        (self.march)(&self.walk, denoiser, x, noise)
     }
 }
 
