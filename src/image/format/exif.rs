@@ -2,6 +2,8 @@
 
 use image::metadata::Orientation;
 
+/// What JPEG, and some writers of other formats, put before it.
+pub(super) const HEAD: &[u8] = b"Exif\0\0";
 /// IFD0's pointer to the fields of the exposure.
 const EXIF_IFD: u16 = 0x8769;
 /// `UserComment`: a character code of 8 bytes, then the text.
@@ -13,8 +15,7 @@ pub(super) const OVERHEAD: usize = 44 + UNICODE.len();
 
 /// How the picture is to be turned; as it is where EXIF does not say.
 pub(super) fn orientation(exif: Option<&[u8]>) -> Orientation {
-    let exif = exif.map(|exif| exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
-    exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
+    exif.map(tiff).and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
 }
 
 /// EXIF with `text` as its `UserComment`, in big-endian UTF-16 as common viewers of parameters expect it.
@@ -34,12 +35,17 @@ pub(super) fn with_comment(text: &str) -> Vec<u8> {
 
 /// The `UserComment`, where there is one in UTF-16.
 pub(super) fn comment(exif: &[u8]) -> Option<String> {
-    let tiff = Tiff::new(exif.strip_prefix(b"Exif\0\0").unwrap_or(exif))?;
+    let tiff = Tiff::new(tiff(exif))?;
     let (_, directory) = tiff.field(tiff.long(4)?, EXIF_IFD)?;
     let (count, at) = tiff.field(directory, USER_COMMENT)?;
     let text = tiff.slice(at, count)?.strip_prefix(UNICODE)?;
     let units: Vec<u16> = text.as_chunks().0.iter().map(|two| (tiff.two)(*two)).collect();
     String::from_utf16(&units).ok()
+}
+
+/// EXIF without [`HEAD`].
+fn tiff(exif: &[u8]) -> &[u8] {
+    exif.strip_prefix(HEAD).unwrap_or(exif)
 }
 
 /// EXIF as the TIFF file that it is.

@@ -1,6 +1,6 @@
 //! JPEG: baseline and progressive, grey, colour, CMYK and YCCK; the request in EXIF and in segments of ours.
 
-use super::{Claimed, Codec, Read, exif, sides};
+use super::{Claimed, Codec, Read, carried, exif, sides};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Metadata, Picture};
 use crate::limits;
@@ -17,7 +17,6 @@ const SCAN: u8 = 0xda;
 const APP1: u8 = 0xe1;
 /// Segments of [`Metadata::exact`], each begun by [`OURS`].
 const APP15: u8 = 0xef;
-const EXIF: &[u8] = b"Exif\0\0";
 const OURS: &[u8] = b"kandinsky\0";
 /// Bytes that a segment holds beside its length.
 const SEGMENT: usize = 65_533;
@@ -57,19 +56,14 @@ fn decode(bytes: &[u8]) -> Read<(DynamicImage, Orientation)> {
 
 fn exif_of(bytes: &[u8]) -> Option<&[u8]> {
     let mut segments = Segments::new(bytes).filter(|segment| segment.marker == APP1);
-    segments.find_map(|segment| segment.body.strip_prefix(EXIF))
+    segments.find_map(|segment| segment.body.strip_prefix(exif::HEAD))
 }
 
 fn metadata(bytes: &[u8]) -> Read<Option<Metadata>> {
     let ours = Segments::new(bytes).filter(|segment| segment.marker == APP15);
     let exact: Vec<u8> =
         ours.filter_map(|segment| segment.body.strip_prefix(OURS)).flatten().copied().collect();
-    if exact.len() > limits::PICTURE_TEXT_BYTES {
-        return Err(format!("its request has more than {} bytes", limits::PICTURE_TEXT_BYTES));
-    }
-    let exact = String::from_utf8(exact).ok().filter(|exact| !exact.is_empty());
-    let parameters = exif_of(bytes).and_then(exif::comment);
-    Ok(parameters.zip(exact).map(|(parameters, exact)| Metadata { parameters, exact }))
+    carried(exif_of(bytes), &exact)
 }
 
 pub(super) fn encode(picture: &Picture, quality: u8) -> Result<Vec<u8>> {
@@ -93,7 +87,7 @@ pub(super) fn encode(picture: &Picture, quality: u8) -> Result<Vec<u8>> {
 
 /// As much of the text as a segment holds in UTF-16. Prompts of the allowed length fit several times.
 fn fitting(text: &str) -> &str {
-    let mut room = (SEGMENT - EXIF.len() - exif::OVERHEAD) / 2;
+    let mut room = (SEGMENT - exif::HEAD.len() - exif::OVERHEAD) / 2;
     let beyond = text.char_indices().find(|(_, character)| {
         let left = room.checked_sub(character.len_utf16());
         room = left.unwrap_or(0);

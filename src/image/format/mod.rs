@@ -181,6 +181,16 @@ impl Format {
     }
 }
 
+/// How a picture was made, where the comment of its EXIF and `exact` say it.
+fn carried(exif: Option<&[u8]>, exact: &[u8]) -> Read<Option<Metadata>> {
+    if exact.len() > limits::PICTURE_TEXT_BYTES {
+        return Err(format!("its request has more than {} bytes", limits::PICTURE_TEXT_BYTES));
+    }
+    let exact = std::str::from_utf8(exact).ok().filter(|exact| !exact.is_empty());
+    let parameters = exif.and_then(exif::comment);
+    Ok(parameters.zip(exact).map(|(parameters, exact)| Metadata { parameters, exact: exact.to_owned() }))
+}
+
 /// Width and height as image libraries want them.
 fn sides(picture: &Picture) -> Result<(u32, u32)> {
     let side = |side: usize| u32::try_from(side).map_err(|e| Error::new(Kind::Internal, e.to_string()));

@@ -1,9 +1,8 @@
 //! WebP: lossy and lossless, with and without alpha; the request in EXIF and in a chunk of ours.
 
-use super::{Claimed, Codec, Read, exif, number, sides};
+use super::{Claimed, Codec, Read, carried, exif, number, sides};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Metadata, Picture};
-use crate::limits;
 use image::codecs::webp::{WebPDecoder, WebPEncoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder};
@@ -66,13 +65,7 @@ fn check_chunks(bytes: &[u8]) -> Read<()> {
 }
 
 fn metadata(bytes: &[u8]) -> Read<Option<Metadata>> {
-    let exact = find(bytes, OURS).unwrap_or_default();
-    if exact.len() > limits::PICTURE_TEXT_BYTES {
-        return Err(format!("its request has more than {} bytes", limits::PICTURE_TEXT_BYTES));
-    }
-    let exact = std::str::from_utf8(exact).ok().filter(|exact| !exact.is_empty());
-    let parameters = find(bytes, EXIF).and_then(exif::comment);
-    Ok(parameters.zip(exact).map(|(parameters, exact)| Metadata { parameters, exact: exact.to_owned() }))
+    carried(find(bytes, EXIF), find(bytes, OURS).unwrap_or_default())
 }
 
 fn find<'a>(bytes: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
