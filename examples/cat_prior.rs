@@ -31,8 +31,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::open("models/emoji")?;
     println!("{}", engine.runtime());
     let encoder = engine.encoder(false);
+    let captioned = fit::captions::read(&folder)?;
     let cats = engine.with_networks(|networks| {
-        fit::run(networks, &encoder, &folder, PriorKind::Linear, SEED, &mut Watch::default())
+        fit::run(networks, &encoder, &captioned, PriorKind::Linear, SEED, &mut Watch::default())
     })?;
     println!("{:#?}", cats.card());
     let fitted = tempfile::tempdir()?;

@@ -422,7 +422,8 @@ fn fit_folder(
     watch: &mut Watch<'_>,
 ) -> kandinsky::Result<FittedPrior> {
     let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
-    engine.with_networks(|networks| fit::run(networks, &encoder, folder, kind, 1, watch))
+    let captioned = fit::captions::read(folder)?;
+    engine.with_networks(|networks| fit::run(networks, &encoder, &captioned, kind, 1, watch))
 }
 
 /// A request with a fitted prior, and with none: its embedding, and what it is steered away from.

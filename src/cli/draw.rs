@@ -1,12 +1,13 @@
 //! What every command that draws has in common: settings, the run with its bars, the report.
 
 use super::bars::Bars;
-use super::{Report, RuntimeArgs, cancel_on_interrupt, to_json};
-use crate::engine::{Engine, Outcome, find_model};
+use super::{Report, RuntimeArgs, cancel_on_interrupt, open_engine, to_json};
+use crate::engine::{Engine, Outcome};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Format, check_target};
 use crate::progress::{Preview, PreviewKind, Previews, Watch};
-use crate::request::{Blend, Generator, Job, Part, Profile, Request, Size};
+use crate::request::{Blend, Generator, Job, Part, PriorKind, Profile, Request, Size};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -41,8 +42,8 @@ pub struct DrawArgs {
     #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "seed")]
     seeds: Vec<u64>,
     /// Whose generator turns seeds into noise: torch's on the processor, or torch's on a GPU
-    #[arg(long, value_name = "NAME", default_value = "torch-cpu", value_parser = ["torch-cpu", "torch-cuda"])]
-    generator: String,
+    #[arg(long, value_name = "NAME", default_value = "torch-cpu", value_parser = one_of(Generator::ALL, Generator::name))]
+    generator: Generator,
     /// Decoder steps, 1 to 1000
     #[arg(long, value_name = "N")]
     steps: Option<usize>,
@@ -57,8 +58,8 @@ pub struct DrawArgs {
     timesteps: Vec<i32>,
     /// Where image embeddings of texts come from: the diffusion prior, a fitted one, or none, where the text
     /// embedding stands in
-    #[arg(long, value_name = "KIND", default_value = "diffusion", value_parser = ["diffusion", "linear", "residual", "none"])]
-    prior: String,
+    #[arg(long, value_name = "KIND", default_value = "diffusion", value_parser = one_of(PriorKind::ALL, PriorKind::name))]
+    prior: PriorKind,
     /// The file of a fitted prior (kandinsky fit-prior writes one)
     #[arg(long, value_name = "FILE")]
     prior_file: Option<PathBuf>,
@@ -91,8 +92,8 @@ pub struct DrawArgs {
     #[arg(long)]
     quantize: bool,
     /// Whose timesteps, clamps and rounding: diffusers' or the original repository's
-    #[arg(long, value_name = "NAME", default_value = "diffusers", value_parser = ["diffusers", "original"])]
-    profile: String,
+    #[arg(long, value_name = "NAME", default_value = "diffusers", value_parser = one_of(Profile::ALL, Profile::name))]
+    profile: Profile,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -116,8 +117,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "N")]
     preview_every: Option<usize>,
     /// How previews are made: linear costs nothing and is coarse, decode costs what the last decoding does
-    #[arg(long, value_name = "KIND", default_value = "linear", value_parser = ["linear", "decode"])]
-    preview_kind: String,
+    #[arg(long, value_name = "KIND", default_value = "linear", value_parser = one_of(PreviewKind::ALL, PreviewKind::name))]
+    preview_kind: PreviewKind,
     #[command(flatten)]
     runtime: RuntimeArgs,
 }
@@ -128,9 +129,7 @@ const CONDITION: &str = "What to condition on";
 impl DrawArgs {
     /// Sets everything that is the same for all regimes, and draws.
     pub fn draw(&self, mut request: Request) -> Result<Box<dyn Report>> {
-        if !self.mixed.is_empty() {
-            request.mix.extend(self.mixed.iter().cloned());
-        }
+        request.mix.extend(self.mixed.iter().cloned());
         let request = Request {
             negative: self.negative.clone(),
             negative_prior: self.negative_prior.clone(),
@@ -140,7 +139,7 @@ impl DrawArgs {
             count: self.count,
             seed: self.seed,
             seeds: self.seeds.clone(),
-            generator: choice(Generator::ALL, &self.generator, Generator::name).unwrap_or_default(),
+            generator: self.generator,
             size: self.size,
             aspect: self.aspect.clone(),
             rounded: self.rounded,
@@ -151,11 +150,11 @@ impl DrawArgs {
             prior_steps: self.prior_steps,
             prior_guidance: self.prior_guidance,
             prior_sampler: self.prior_sampler.clone(),
-            prior: self.prior.parse()?,
+            prior: self.prior,
             prior_file: self.prior_file.clone(),
             weighted: self.weighted,
             quantize: self.quantize,
-            profile: choice(Profile::ALL, &self.profile, Profile::name).unwrap_or_default(),
+            profile: self.profile,
             ..request
         };
         self.run.draw(&request).map(|drawn| -> Box<dyn Report> { Box::new(drawn) })
@@ -172,11 +171,7 @@ impl RunArgs {
         if self.preview_every.is_some() {
             files.iter().try_for_each(|file| check_target(&preview_of(file), self.force))?;
         }
-        let (model, how) = find_model(self.model.as_deref())?;
-        let engine = Engine::open_with(&model, &self.runtime.options()?)?;
-        eprintln!("model    {} ({}, {how})", engine.manifest().name, model.display());
-        eprintln!("runtime  {}", engine.runtime());
-        engine.notes().iter().for_each(|note| eprintln!("         {note}"));
+        let (model, engine) = open_engine(self.model.as_deref(), &self.runtime)?;
         let cancel = cancel_on_interrupt()?;
         let mut bars = Bars::default();
         let mut watch = Watch {
@@ -211,8 +206,7 @@ impl RunArgs {
             let file = files.get(preview.picture).map(|file| preview_of(file));
             let _ = file.map(|file| preview.image.replace(file));
         };
-        let kind =
-            choice(PreviewKind::ALL, &self.preview_kind, PreviewKind::name).unwrap_or(PreviewKind::Linear);
+        let kind = self.preview_kind;
         self.preview_every.map(|every| Previews { every, kind, show: Box::new(show) })
     }
 
@@ -231,9 +225,13 @@ fn preview_of(file: &Path) -> PathBuf {
     file.with_extension("preview.png")
 }
 
-/// The one with a name that the command line has checked.
-fn choice<T: Copy, const N: usize>(all: [T; N], name: &str, name_of: fn(T) -> &'static str) -> Option<T> {
-    all.into_iter().find(|one| name_of(*one) == name)
+/// Reads one of `all` by its name.
+fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
+    all: [T; N],
+    name_of: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let find = move |name: String| all.into_iter().find(|one| name_of(*one) == name).ok_or("it is unknown");
+    PossibleValuesParser::new(all.map(name_of)).try_map(find)
 }
 
 /// Reads a part of a mix: `[WEIGHT=]TEXT` or `[WEIGHT=]@FILE`.

@@ -1,8 +1,7 @@
 //! `kandinsky fit-prior`: a linear or residual prior from a folder of pictures with captions.
 
 use super::bars::Bars;
-use super::{Report, RuntimeArgs, cancel_on_interrupt, to_json};
-use crate::engine::{Engine, find_model};
+use super::{Report, RuntimeArgs, cancel_on_interrupt, open_engine, to_json};
 use crate::error::Result;
 use crate::priors::{Card, PriorKind};
 use crate::progress::Watch;
@@ -44,19 +43,15 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     let kind: PriorKind = args.kind.parse()?;
     files::check_target(&args.out, args.force)?;
     // A folder that cannot be used is refused before the model is opened.
-    fit::captions::read(&args.folder)?;
-    let (model, how) = find_model(args.model.as_deref())?;
-    let engine = Engine::open_with(&model, &args.runtime.options()?)?;
-    eprintln!("model    {} ({}, {how})", engine.manifest().name, model.display());
-    eprintln!("runtime  {}", engine.runtime());
-    engine.notes().iter().for_each(|note| eprintln!("         {note}"));
+    let captioned = fit::captions::read(&args.folder)?;
+    let (_, engine) = open_engine(args.model.as_deref(), &args.runtime)?;
     let cancel = cancel_on_interrupt()?;
     let mut bars = Bars::default();
     let mut watch =
         Watch { on_progress: Some(Box::new(|progress| bars.show(progress))), cancel, ..Watch::default() };
     let encoder = engine.encoder(false);
     let prior = engine
-        .with_networks(|networks| fit::run(networks, &encoder, &args.folder, kind, args.seed, &mut watch));
+        .with_networks(|networks| fit::run(networks, &encoder, &captioned, kind, args.seed, &mut watch));
     drop(watch);
     bars.clear();
     let prior = prior?;

@@ -21,6 +21,7 @@ mod samplers;
 mod vary;
 mod verify;
 
+use crate::engine::{Engine, find_model};
 use crate::error::{Error, Kind, Result};
 use crate::progress::CancelToken;
 use crate::runtime::RuntimeOptions;
@@ -28,7 +29,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Kandinsky 2.1: pictures from English and Russian text, without Python.
@@ -90,6 +91,16 @@ impl RuntimeArgs {
             device: self.device,
         })
     }
+}
+
+/// Opens the model that a command names, or the one that is found, and tells which it is and what runs it.
+fn open_engine(named: Option<&Path>, runtime: &RuntimeArgs) -> Result<(PathBuf, Engine)> {
+    let (model, how) = find_model(named)?;
+    let engine = Engine::open_with(&model, &runtime.options()?)?;
+    eprintln!("model    {} ({}, {how})", engine.manifest().name, model.display());
+    eprintln!("runtime  {}", engine.runtime());
+    engine.notes().iter().for_each(|note| eprintln!("         {note}"));
+    Ok((model, engine))
 }
 
 /// What a command found or did.

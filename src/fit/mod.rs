@@ -15,33 +15,31 @@ use crate::stage::encode::{Encoder, TOGETHER};
 use crate::tensor::{Tensor, concat, rows};
 use captions::Captioned;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 /// Pictures of a call of the image encoder.
 const PICTURES: usize = 8;
 /// One picture in so many is held out, and at least two are.
 const HELD_OUT: usize = 5;
 
-/// Fits a prior on a folder of captioned pictures ([`captions::read`] says of what form).
+/// Fits a prior on captioned pictures, at least as many as [`captions::read`] gives.
 ///
 /// # Errors
-/// [`crate::error::Kind::BadRequest`] for a kind that is not fitted and for a folder that cannot be used,
+/// [`crate::error::Kind::BadRequest`] for a kind that is not fitted,
 /// [`crate::error::Kind::BadImage`] for a picture that cannot be read; when an encoder fails or the caller
 /// cancels.
 pub fn run(
     networks: &mut Networks,
     encoder: &Encoder<'_>,
-    folder: &Path,
+    captioned: &[Captioned],
     kind: PriorKind,
     seed: u64,
     watch: &mut Watch<'_>,
 ) -> Result<FittedPrior> {
-    let captioned = captions::read(folder)?;
     let clip = priors::fingerprint(networks.folder().manifest())?;
-    let embedded = Embedded::new(networks, encoder, &captioned, watch)?;
+    let embedded = Embedded::new(networks, encoder, captioned, watch)?;
     let (train, held_out) = split(captioned.len(), seed);
     let plan = Plan { kind, clip, pictures: train.len(), seed };
-    let (train, held_out) = (embedded.pairs(&captioned, &train)?, embedded.pairs(&captioned, &held_out)?);
+    let (train, held_out) = (embedded.pairs(captioned, &train)?, embedded.pairs(captioned, &held_out)?);
     FittedPrior::fit(plan, &train, &held_out, &mut |step, total| watch.step(Stage::Fit, step, total))
 }
 
