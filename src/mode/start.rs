@@ -132,7 +132,7 @@ fn with_hole(
     let pixels = pixels::pixels(&picture, picture.size(), sides.rounded)?;
     let latents = movq::encode(networks, pixels)? * &known; // (1, 4, h, w)
     let join = (!seam.decoded).then_some(Join { picture, mask, feather: seam.feather });
-    if join.is_some() && sides.output != join.as_ref().map_or(sides.output, |join| join.picture.size()) {
+    if join.as_ref().is_some_and(|join| sides.output != join.picture.size()) {
         let message = "a picture of the rounded size cannot keep the input's pixels; ask for it as decoded";
         return Err(Error::new(Kind::BadRequest, message));
     }

@@ -7,6 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::priors::PriorKind;
 use crate::progress::{Stage, Watch};
 use crate::request::Job;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// What the UNet reads of a job's texts, and the diffusion prior where it is the one that runs.
@@ -61,7 +62,7 @@ fn of<'a, T>(part: &Range<usize>, count: usize, prompts: &'a [T]) -> impl Iterat
 pub fn encode(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Texts> {
     tools.timed(Stage::Encode, |tools| {
         let total = 1 + job.prompt.len();
-        let mut read = Reader { tools, watch, done: 0, total };
+        let mut read = Reader { tools, watch, done: 0, total, prefixes: BTreeMap::new() };
         let prior = match job.prior {
             PriorKind::Diffusion => Some(prior_texts(&mut read, job)?),
             PriorKind::Linear | PriorKind::Residual | PriorKind::None => None,
@@ -99,11 +100,17 @@ struct Reader<'a, 't, 'w> {
     watch: &'a mut Watch<'w>,
     done: usize,
     total: usize,
+    /// What the prior reads of the texts so far: a mix may be steered away from one twice over.
+    prefixes: BTreeMap<String, Prefix>,
 }
 
 impl Reader<'_, '_, '_> {
     fn prior(&mut self, text: &str) -> Result<Prefix> {
-        let prefix = self.tools.encoder.prior_text(self.tools.networks, &[text])?;
+        let prefix = match self.prefixes.get(text) {
+            Some(known) => known.clone(),
+            None => self.tools.encoder.prior_text(self.tools.networks, &[text])?,
+        };
+        self.prefixes.insert(text.to_owned(), prefix.clone());
         self.step().map(|()| prefix)
     }
 

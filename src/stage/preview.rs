@@ -78,16 +78,15 @@ fn map(constants: &Constants) -> Result<&Tensor> {
 /// Pixels f32\[1,3,f·h,f·w\] of latents f32\[1,C,h,w\]: one colour a latent, which is the map's rows f32\[C+1,3\]
 /// weighted by the latent's numbers and 1.
 fn linear(map: &Tensor, latents: &Tensor, factor: usize) -> Result<Tensor> {
-    let wrong = |_| {
+    let wrong = || {
         let message = format!("the map of linear previews has the shape {:?}", map.shape());
         Error::new(Kind::BadModel, message)
     };
-    let map = map.view().into_dimensionality::<Ix2>().map_err(wrong)?;
-    let latents = latents.index_axis(Axis(0), 0).into_dimensionality::<Ix3>().map_err(wrong)?;
+    let map = map.view().into_dimensionality::<Ix2>().map_err(|_| wrong())?;
+    let latents = latents.index_axis(Axis(0), 0).into_dimensionality::<Ix3>().map_err(|_| wrong())?;
     let (channels, height, width) = latents.dim();
     if map.dim() != (channels + 1, 3) {
-        let message = format!("the map of linear previews has the shape {:?}", map.shape());
-        return Err(Error::new(Kind::BadModel, message));
+        return Err(wrong());
     }
     let mut pixels = Vec::with_capacity(3 * factor * factor * height * width);
     for weights in map.axis_iter(Axis(1)) {
