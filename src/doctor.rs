@@ -1,6 +1,6 @@
 //! What this machine can run: runtimes, providers, processor, memory, and what to do for more.
 
-use crate::runtime::{RuntimeOptions, library, ort, tract};
+use crate::runtime::{RuntimeOptions, library, ort, precision, tract};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub fn examine(options: &RuntimeOptions) -> Findings {
     Findings {
         version: env!("CARGO_PKG_VERSION"),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
-        cpu_features: cpu_features(),
+        cpu_features: precision::cpu_features(),
         memory_bytes: field("/proc/meminfo", "MemTotal:"),
         runtimes: runtimes(options),
         cache: crate::store::cache_folder(),
@@ -54,7 +54,7 @@ fn runtimes(options: &RuntimeOptions) -> Vec<Finding> {
         found: format!("tract {}, built in", tract::VERSION),
         advice: None,
     };
-    let found = library::find(options.library.as_deref());
+    let found = library::find(&library::ONNX_RUNTIME, options.library.as_deref());
     let library = match &found {
         Ok(library) => Finding {
             name: "ort",
@@ -99,26 +99,6 @@ fn provider_finding(
         return missing(format!("{file} is there, and no NVIDIA device is"));
     }
     Finding { name, works: true, found: format!("{} and an NVIDIA device", path.display()), advice: None }
-}
-
-/// The features by the kernel's names.
-fn cpu_features() -> Vec<String> {
-    let wanted = [
-        "avx2",
-        "fma",
-        "avx512f",
-        "avx512_vnni",
-        "avx512_bf16",
-        "amx_tile",
-        "amx_int8",
-        "amx_bf16",
-        "asimd",
-        "bf16",
-    ];
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|l| l.starts_with("flags") || l.starts_with("Features")).unwrap_or_default();
-    let has = |name: &&str| line.split_whitespace().any(|word| word == *name);
-    wanted.into_iter().filter(has).map(str::to_owned).collect()
 }
 
 /// Most memory that this process has held, in bytes, where the system tells.

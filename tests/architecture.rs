@@ -41,6 +41,8 @@ const ROOMS: &[(&str, &str)] = &[
 
 /// Other crates that only some rooms may name.
 const OUTSIDE: &[(&str, &[&str])] = &[
+    ("openvino", &["runtime"]),
+    ("openvino_sys", &["runtime"]),
     ("ort", &["runtime"]),
     ("tract_linalg", &["runtime"]),
     ("tract_onnx", &["runtime"]),

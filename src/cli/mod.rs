@@ -24,7 +24,7 @@ mod verify;
 use crate::engine::{Engine, find_model};
 use crate::error::{Error, Kind, Result};
 use crate::progress::CancelToken;
-use crate::runtime::RuntimeOptions;
+use crate::runtime::{Precision, RuntimeOptions};
 use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use std::fmt::Display;
@@ -62,8 +62,8 @@ enum Command {
     Completions(completions::Args),
 }
 
-/// Which runtime runs the graphs.
-#[derive(clap::Args, Clone, Debug, Default)]
+/// Which runtime runs the graphs, and how.
+#[derive(clap::Args, Clone, Debug)]
 struct RuntimeArgs {
     /// Runtime: auto takes ONNX Runtime where it is found and tract elsewhere
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = crate::runtime::NAMES)]
@@ -77,6 +77,12 @@ struct RuntimeArgs {
     /// The device of the cuda and tensorrt runtimes
     #[arg(long, value_name = "N", default_value_t = 0)]
     device: u32,
+    /// What the networks compute in: f32 has the reference's numbers, auto takes the quickest that is here
+    #[arg(long, value_name = "NAME", default_value = "f32", value_parser = Precision::ALL.map(Precision::name))]
+    precision: String,
+    /// The OpenVINO library (libopenvino_c) to load; else OPENVINO_DYLIB_PATH and the places of --ort-library
+    #[arg(long, value_name = "FILE")]
+    openvino_library: Option<PathBuf>,
 }
 
 impl RuntimeArgs {
@@ -86,7 +92,9 @@ impl RuntimeArgs {
         }
         Ok(RuntimeOptions {
             runtime: self.runtime.clone(),
+            precision: self.precision.parse()?,
             library: self.ort_library.clone(),
+            openvino: self.openvino_library.clone(),
             threads: self.threads,
             device: self.device,
         })

@@ -1,4 +1,4 @@
-//! Finding ONNX Runtime's library, and finding out whether it is one before it is trusted.
+//! Finding the runtimes' libraries, and finding out whether one is what it should be before it is trusted.
 //!
 //! A missing, old, wrong or damaged library must be a named reason within a second and never a crash:
 //! a truncated one kills the process that opens it. So its ELF tables are checked against its length,
@@ -6,19 +6,65 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::store;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The oldest minor version whose API the `ort` crate is built for here.
-pub const OLDEST_MINOR: u32 = 24;
+/// A library that is looked for.
+#[derive(Debug)]
+pub struct Wanted {
+    /// What it is called in sentences.
+    title: &'static str,
+    /// The file's name between `lib` and `.so`.
+    stem: &'static str,
+    /// The option that names it.
+    flag: &'static str,
+    /// The variable that names it.
+    variable: &'static str,
+    /// `variable` for sentences about where it was found.
+    from_variable: &'static str,
+    /// The oldest version (major, minor) whose interface the crates that call it are built for.
+    oldest: (u32, u32),
+    /// The next major version, which may have another interface; 0 where majors are years.
+    newest: u32,
+    /// Opens the library at a path and asks for its version.
+    version: fn(&Path) -> std::result::Result<String, String>,
+}
+
+/// ONNX Runtime.
+pub static ONNX_RUNTIME: Wanted = Wanted {
+    title: "onnx runtime",
+    stem: "onnxruntime",
+    flag: "--ort-library",
+    variable: "ORT_DYLIB_PATH",
+    from_variable: "from ORT_DYLIB_PATH",
+    oldest: (1, 24),
+    newest: 2,
+    version: ort_version,
+};
+
+/// OpenVINO, by its C interface.
+pub static OPENVINO: Wanted = Wanted {
+    title: "openvino",
+    stem: "openvino_c",
+    flag: "--openvino-library",
+    variable: "OPENVINO_DYLIB_PATH",
+    from_variable: "from OPENVINO_DYLIB_PATH",
+    oldest: (2025, 1),
+    newest: u32::MAX,
+    version: openvino_version,
+};
+
+/// Both.
+static LIBRARIES: [&Wanted; 2] = [&ONNX_RUNTIME, &OPENVINO];
+
 /// How long a child may take to open a library.
 const PATIENCE: Duration = Duration::from_millis(2000);
-/// The argument with which the program opens a library in place of its work.
-const PROBE: &str = "--probe-onnx-runtime";
+/// The argument with which the program opens a library in place of its work; the library's stem and path follow.
+const PROBE: &str = "--probe-library";
 /// Whether this process is the program, which answers [`PROBE`].
 static ANSWERS: AtomicBool = AtomicBool::new(false);
 
@@ -33,58 +79,85 @@ pub struct Library {
     pub how: &'static str,
 }
 
-/// Finds the library: the one named, else `ORT_DYLIB_PATH`, beside the executable, in `lib/` beside it,
+/// Finds a library: the one named, else the one in its variable, beside the executable, in `lib/` beside it,
 /// and under the loader's names.
 ///
 /// # Errors
 /// [`Kind::NoRuntime`] with the reason: none was found, or the first one found does not work.
-pub fn find(named: Option<&Path>) -> Result<Library> {
+pub fn find(wanted: &Wanted, named: Option<&Path>) -> Result<Library> {
     if let Some(path) = named {
-        return examine(path, "named");
+        return examine(wanted, path, "named");
     }
-    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|v| !v.is_empty()) {
-        return examine(Path::new(&path), "from ORT_DYLIB_PATH");
+    if let Some(path) = std::env::var_os(wanted.variable).filter(|v| !v.is_empty()) {
+        return examine(wanted, Path::new(&path), wanted.from_variable);
     }
     let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
     for (folder, how) in
         beside.iter().flat_map(|b| [(b.clone(), "beside the executable"), (b.join("lib"), "in lib/")])
     {
-        if let Some(path) = in_folder(&folder) {
-            return examine(&path, how);
+        if let Some(path) = wanted.in_folder(&folder) {
+            return examine(wanted, &path, how);
         }
     }
     for folder in loader_folders() {
-        if let Some(path) = in_folder(&folder) {
-            return examine(&path, "on the loader's path");
+        if let Some(path) = wanted.in_folder(&folder) {
+            return examine(wanted, &path, "on the loader's path");
         }
     }
-    let message = format!("{NAME} was not found; name it with --ort-library or ORT_DYLIB_PATH");
+    let Wanted { flag, variable, .. } = wanted;
+    let message = format!("{} was not found; name it with {flag} or {variable}", wanted.file_name());
     Err(Error::new(Kind::NoRuntime, message))
 }
 
-/// The library's name on this system.
-const NAME: &str = if cfg!(windows) {
-    "onnxruntime.dll"
-} else if cfg!(target_vendor = "apple") {
-    "libonnxruntime.dylib"
-} else {
-    "libonnxruntime.so"
-};
-
-/// `libonnxruntime.so`, or one with a version behind it.
-fn in_folder(folder: &Path) -> Option<PathBuf> {
-    let exact = folder.join(NAME);
-    if exact.is_file() {
-        return Some(exact);
+impl Wanted {
+    /// The library's file name on this system.
+    fn file_name(&self) -> String {
+        let stem = self.stem;
+        if cfg!(windows) {
+            format!("{stem}.dll")
+        } else if cfg!(target_vendor = "apple") {
+            format!("lib{stem}.dylib")
+        } else {
+            format!("lib{stem}.so")
+        }
     }
-    let named = |path: &PathBuf| {
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        name.starts_with(&format!("{NAME}.1")) && path.is_file()
-    };
-    let mut found: Vec<PathBuf> =
-        std::fs::read_dir(folder).ok()?.filter_map(|e| Some(e.ok()?.path())).filter(named).collect();
-    found.sort();
-    found.pop()
+
+    /// The file under its plain name, or the newest with a version behind it.
+    fn in_folder(&self, folder: &Path) -> Option<PathBuf> {
+        let name = self.file_name();
+        let exact = folder.join(&name);
+        if exact.is_file() {
+            return Some(exact);
+        }
+        let versioned = |path: &PathBuf| {
+            let file = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let version = file.strip_prefix(&name).and_then(|rest| rest.strip_prefix('.'));
+            version.is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit())) && path.is_file()
+        };
+        let mut found: Vec<PathBuf> =
+            std::fs::read_dir(folder).ok()?.filter_map(|e| Some(e.ok()?.path())).filter(versioned).collect();
+        found.sort();
+        found.pop()
+    }
+
+    /// Whether a version has the interface that is called.
+    fn fits(&self, version: &str) -> std::result::Result<(), String> {
+        let title = self.title;
+        let mut numbers = version.split(['.', '-']).map(str::parse::<u32>);
+        let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+            return Err(format!("states the version {version:?}, which is not one of {title}"));
+        };
+        let (oldest_major, oldest_minor) = self.oldest;
+        if major >= self.newest {
+            return Err(format!(
+                "states the version {version:?}, which is not one of {title} {oldest_major}"
+            ));
+        }
+        if (major, minor) < self.oldest {
+            return Err(format!("is {title} {version}; {oldest_major}.{oldest_minor} or newer is needed"));
+        }
+        Ok(())
+    }
 }
 
 fn loader_folders() -> Vec<PathBuf> {
@@ -104,7 +177,7 @@ fn loader_folders() -> Vec<PathBuf> {
 }
 
 /// Finds out whether `path` is a library that this program can use.
-fn examine(path: &Path, how: &'static str) -> Result<Library> {
+fn examine(wanted: &Wanted, path: &Path, how: &'static str) -> Result<Library> {
     let bad = |reason: &str| Error::new(Kind::NoRuntime, format!("{} {reason}", path.display()));
     let path_for_good = path.canonicalize().map_err(|_| bad("does not exist"))?;
     if !path_for_good.is_file() {
@@ -112,26 +185,20 @@ fn examine(path: &Path, how: &'static str) -> Result<Library> {
     }
     #[cfg(target_os = "linux")]
     check_elf(&path_for_good).map_err(bad)?;
-    let version = probe(&path_for_good).map_err(|reason| bad(&reason))?;
-    match minor(&version) {
-        Some(minor) if minor >= OLDEST_MINOR => Ok(Library { path: path_for_good, version, how }),
-        Some(_) => Err(bad(&format!("is onnx runtime {version}; 1.{OLDEST_MINOR} or newer is needed"))),
-        None => Err(bad(&format!("states the version {version:?}, which is not one of onnx runtime 1"))),
-    }
-}
-
-fn minor(version: &str) -> Option<u32> {
-    version.strip_prefix("1.")?.split('.').next()?.parse().ok()
+    let version = probe(wanted, &path_for_good).map_err(|reason| bad(&reason))?;
+    wanted.fits(&version).map_err(|reason| bad(&reason))?;
+    Ok(Library { path: path_for_good, version, how })
 }
 
 /// The library's version: remembered, else from a child where this process is the program, else
 /// from opening it here.
-fn probe(path: &Path) -> std::result::Result<String, String> {
+fn probe(wanted: &Wanted, path: &Path) -> std::result::Result<String, String> {
     let note = store::note("libraries", path);
     if let Some(version) = note.as_ref().and_then(|note| std::fs::read_to_string(note).ok()) {
         return Ok(version);
     }
-    let version = if ANSWERS.load(Ordering::Relaxed) { probe_in_child(path)? } else { version(path)? };
+    let here = || (wanted.version)(path);
+    let version = if ANSWERS.load(Ordering::Relaxed) { probe_in_child(wanted, path)? } else { here()? };
     if let Some(note) = note {
         // A verdict that cannot be kept is asked for again.
         let _ = store::remember(&note, &version);
@@ -146,8 +213,10 @@ pub fn answer_probe() -> Option<ExitCode> {
     if arguments.next()?.as_os_str() != PROBE {
         return None;
     }
+    let stem = arguments.next()?;
+    let wanted = LIBRARIES.into_iter().find(|wanted| stem == wanted.stem)?;
     let path = arguments.next()?;
-    match version(Path::new(&path)) {
+    match (wanted.version)(Path::new(&path)) {
         Ok(version) => {
             println!("{version}");
             Some(ExitCode::SUCCESS)
@@ -159,10 +228,11 @@ pub fn answer_probe() -> Option<ExitCode> {
     }
 }
 
-fn probe_in_child(path: &Path) -> std::result::Result<String, String> {
+fn probe_in_child(wanted: &Wanted, path: &Path) -> std::result::Result<String, String> {
     let executable = std::env::current_exe().map_err(|e| format!("cannot be probed: {e}"))?;
     let mut command = Command::new(executable);
-    command.arg(PROBE).arg(path).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.arg(PROBE).arg(wanted.stem).arg(path);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("cannot be probed: {e}"))?;
     let start = Instant::now();
     loop {
@@ -194,12 +264,10 @@ struct ApiBase {
     version: unsafe extern "C" fn() -> *const c_char,
 }
 
-/// Opens the library here and asks for its version.
+/// Opens ONNX Runtime's library here and asks for its version.
 #[expect(unsafe_code, reason = "a foreign library is opened")]
-fn version(path: &Path) -> std::result::Result<String, String> {
-    // SAFETY: opening a library runs its initialisers; ONNX Runtime's have no preconditions.
-    let library =
-        unsafe { libloading::Library::new(path) }.map_err(|_| "is no library that opens here".to_owned())?;
+fn ort_version(path: &Path) -> std::result::Result<String, String> {
+    let library = open(path)?;
     // SAFETY: the symbol has this type in every version of ONNX Runtime's C API.
     let base = unsafe { library.get::<unsafe extern "C" fn() -> *const ApiBase>(b"OrtGetApiBase\0") };
     let base = base.map_err(|_| "is not onnx runtime: it has no OrtGetApiBase".to_owned())?;
@@ -207,10 +275,41 @@ fn version(path: &Path) -> std::result::Result<String, String> {
     let base = unsafe { base().as_ref() }.ok_or_else(|| "is not onnx runtime: it has no API".to_owned())?;
     // SAFETY: as above; the text is static and ends with a NUL.
     let version = unsafe { CStr::from_ptr((base.version)()) };
-    let version = version.to_string_lossy().into_owned();
-    // Closing the library could leave threads behind in memory that is gone.
-    std::mem::forget(library);
-    Ok(version)
+    Ok(version.to_string_lossy().into_owned())
+}
+
+/// What `ov_get_openvino_version` fills in.
+#[repr(C)]
+struct OpenVinoVersion {
+    build: *const c_char,
+    description: *const c_char,
+}
+
+/// Opens OpenVINO's library here and asks for its version: the numbers before the build's.
+#[expect(unsafe_code, reason = "a foreign library is opened")]
+fn openvino_version(path: &Path) -> std::result::Result<String, String> {
+    let library = open(path)?;
+    type Ask = unsafe extern "C" fn(*mut OpenVinoVersion) -> c_int;
+    // SAFETY: the symbol has this type in every version of OpenVINO's C API.
+    let ask = unsafe { library.get::<Ask>(b"ov_get_openvino_version\0") };
+    let ask = ask.map_err(|_| "is not openvino: it has no ov_get_openvino_version".to_owned())?;
+    let mut version = OpenVinoVersion { build: std::ptr::null(), description: std::ptr::null() };
+    // SAFETY: it fills in the structure that it is given.
+    let status = unsafe { ask(&raw mut version) };
+    if status != 0 || version.build.is_null() {
+        return Err(format!("is not openvino: asked for its version it answers {status}"));
+    }
+    // SAFETY: a text that ends with a NUL, made for this call and left to the process: it is asked once.
+    let text = unsafe { CStr::from_ptr(version.build) }.to_string_lossy().into_owned();
+    Ok(text.split('-').next().unwrap_or_default().to_owned())
+}
+
+/// Opens a library for the rest of the process: closing it could leave threads behind in memory that is gone.
+#[expect(unsafe_code, reason = "a foreign library is opened")]
+fn open(path: &Path) -> std::result::Result<std::mem::ManuallyDrop<libloading::Library>, String> {
+    // SAFETY: opening a library runs its initialisers; those of the libraries looked for have no preconditions.
+    let library = unsafe { libloading::Library::new(path) };
+    library.map(std::mem::ManuallyDrop::new).map_err(|_| "is no library that opens here".to_owned())
 }
 
 /// Compares an ELF file's tables with its length: the loader maps what the tables say and dies on

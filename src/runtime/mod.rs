@@ -1,7 +1,9 @@
 //! Runtimes: what opens a graph and runs it. One file a runtime, one line in [`select`].
 
 pub mod library;
+pub mod openvino;
 pub mod ort;
+pub mod precision;
 pub mod tract;
 
 use crate::error::{Error, Kind, Result};
@@ -11,9 +13,10 @@ use kandinsky_models::{Component, GraphSpec};
 use std::path::PathBuf;
 
 pub use library::answer_probe;
+pub use precision::Precision;
 
 /// Names of runtimes that can be asked for.
-pub const NAMES: [&str; 5] = ["auto", "ort", "tract", "cuda", "tensorrt"];
+pub const NAMES: [&str; 6] = ["auto", "ort", "openvino", "tract", "cuda", "tensorrt"];
 
 /// A graph of a model folder whose bytes have been checked.
 pub struct GraphSource {
@@ -51,8 +54,12 @@ pub trait Graph: Send {
 pub struct RuntimeOptions {
     /// One of [`NAMES`]; empty is `auto`.
     pub runtime: String,
+    /// What the networks compute in.
+    pub precision: Precision,
     /// ONNX Runtime's library, instead of looking for one.
     pub library: Option<PathBuf>,
+    /// OpenVINO's library, instead of looking for one.
+    pub openvino: Option<PathBuf>,
     /// Threads; all cores when it is not set.
     pub threads: Option<usize>,
     /// Device of the GPU providers.
@@ -63,33 +70,51 @@ pub struct RuntimeOptions {
 pub struct Selection {
     /// It.
     pub runtime: Box<dyn Runtime>,
+    /// What it computes in; never [`Precision::Auto`].
+    pub precision: Precision,
     /// Why it is not another.
     pub notes: Vec<String>,
 }
 
-/// Chooses a runtime: `auto` takes ONNX Runtime where its library works and tract elsewhere.
+/// Chooses a runtime for a precision. `auto` takes ONNX Runtime where its library works and tract elsewhere, and
+/// OpenVINO for bfloat16.
 ///
 /// # Errors
-/// [`Kind::NoRuntime`] when a runtime asked for by name does not work; it is never replaced.
+/// [`Kind::NoRuntime`] when a runtime or precision asked for by name does not work; it is never replaced.
 pub fn select(options: &RuntimeOptions) -> Result<Selection> {
-    let chosen = |runtime: Box<dyn Runtime>| Selection { runtime, notes: Vec::new() };
-    match options.runtime.as_str() {
-        "tract" => Ok(chosen(Box::new(tract::Tract::new(options)))),
-        "ort" => Ok(chosen(Box::new(ort::Ort::new(options, ort::Provider::Cpu)?))),
-        "cuda" => Ok(chosen(Box::new(ort::Ort::new(options, ort::Provider::Cuda)?))),
-        "tensorrt" => Ok(chosen(Box::new(ort::Ort::new(options, ort::Provider::TensorRt)?))),
-        "" | "auto" => Ok(match ort::Ort::new(options, ort::Provider::Cpu) {
-            Ok(ort) => chosen(Box::new(ort)),
-            Err(reason) => Selection {
-                runtime: Box::new(tract::Tract::new(options)),
-                notes: vec![format!("not onnx runtime: {reason}")],
-            },
-        }),
+    let precision::Choice { precision, note } = precision::choose(options)?;
+    let (runtime, reason) = open(options, precision)?;
+    Ok(Selection { runtime, precision, notes: note.into_iter().chain(reason).collect() })
+}
+
+/// The runtime for a settled precision, and why it is not another.
+fn open(options: &RuntimeOptions, precision: Precision) -> Result<(Box<dyn Runtime>, Option<String>)> {
+    let ort = |provider| ort::Ort::new(options, provider).map(boxed);
+    let openvino = || openvino::OpenVino::new(options, precision).map(boxed);
+    let tract = || boxed(tract::Tract::new(options));
+    let runtime = match options.runtime.as_str() {
+        "tract" => Ok(tract()),
+        "ort" => ort(ort::Provider::Cpu),
+        "cuda" => ort(ort::Provider::Cuda),
+        "tensorrt" => ort(ort::Provider::TensorRt),
+        "openvino" => openvino(),
+        "" | "auto" if precision == Precision::Bf16 => openvino(),
+        "" | "auto" => {
+            return Ok(match ort(ort::Provider::Cpu) {
+                Ok(runtime) => (runtime, None),
+                Err(reason) => (tract(), Some(format!("not onnx runtime: {reason}"))),
+            });
+        }
         other => {
             let message = format!("there is no runtime {other:?}; {} are known", NAMES.join(", "));
             Err(Error::new(Kind::BadRequest, message))
         }
-    }
+    };
+    Ok((runtime?, None))
+}
+
+fn boxed(runtime: impl Runtime + 'static) -> Box<dyn Runtime> {
+    Box::new(runtime)
 }
 
 /// Threads asked for, else one a core.

@@ -58,7 +58,7 @@ impl Ort {
     /// # Errors
     /// [`Kind::NoRuntime`] with the reason.
     pub fn new(options: &RuntimeOptions, provider: Provider) -> Result<Self> {
-        let library = library::find(options.library.as_deref())?;
+        let library = library::find(&library::ONNX_RUNTIME, options.library.as_deref())?;
         let threads = threads(options);
         with_environment(&library, threads, |_| Ok(()))?;
         Ok(Self { library, provider, device: options.device, threads })

@@ -1,0 +1,223 @@
+//! OpenVINO on the CPU, by its C interface: the runtime whose kernels compute in bfloat16 where the processor
+//! can (AMX, AVX512-BF16). It is called directly rather than as ONNX Runtime's plugin provider, which offers no
+//! device on a processor that is not Intel's.
+//!
+//! Convolutions are several times as quick when the sides of the picture are known, so a graph is compiled for
+//! those; rows and tokens stay free, and batches and prompts of any length share one compiled graph.
+
+use super::library::{self, Library};
+use super::{Graph, GraphSource, Precision, Runtime, RuntimeOptions, arranged, checked, short, threads};
+use crate::error::{Error, Kind, Result};
+use crate::tensor::{Tensor, Value};
+use kandinsky_models::manifest::{Dtype, Port};
+use ndarray::{ArrayD, IxDyn};
+use openvino::{
+    Core, DeviceType, Dimension, ElementType, InferRequest, InferenceError, PartialShape, RwPropertyKey,
+    Shape, Tensor as OvTensor,
+};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The runtime.
+pub struct OpenVino {
+    library: Library,
+    core: Arc<Mutex<Core>>,
+    precision: Precision,
+    threads: usize,
+}
+
+impl OpenVino {
+    /// Finds and loads the library.
+    ///
+    /// # Errors
+    /// [`Kind::NoRuntime`] with the reason: no library, another one loaded before, or a processor without `precision`.
+    pub fn new(options: &RuntimeOptions, precision: Precision) -> Result<Self> {
+        let library = library::find(&library::OPENVINO, options.openvino.as_deref())?;
+        load(&library)?;
+        let threads = threads(options);
+        let unusable = |e: String| {
+            let (path, reason) = (library.path.display(), short(&e));
+            Error::new(Kind::NoRuntime, format!("{path} cannot be used: {reason}"))
+        };
+        let mut core = Core::new().map_err(|e| unusable(e.to_string()))?;
+        for (key, value) in properties(precision, threads) {
+            core.set_property(&DeviceType::CPU, &key, &value).map_err(|e| unusable(e.to_string()))?;
+        }
+        Ok(Self { library, core: Arc::new(Mutex::new(core)), precision, threads })
+    }
+}
+
+/// What every graph is compiled with.
+fn properties(precision: Precision, threads: usize) -> [(RwPropertyKey, String); 4] {
+    // One request at a time with all threads; f32 must not be lowered by the library's own choice.
+    [
+        (RwPropertyKey::HintPerformanceMode, "LATENCY".to_owned()),
+        (RwPropertyKey::NumStreams, "1".to_owned()),
+        (RwPropertyKey::InferenceNumThreads, threads.to_string()),
+        (RwPropertyKey::HintInferencePrecision, precision.name().to_owned()),
+    ]
+}
+
+impl Runtime for OpenVino {
+    fn describe(&self) -> String {
+        let Library { version, how, .. } = &self.library;
+        format!("openvino {version} (cpu, {}, {} threads, {how})", self.precision.name(), self.threads)
+    }
+
+    fn open(&self, source: &GraphSource) -> Result<Box<dyn Graph>> {
+        let source =
+            GraphSource { component: source.component, path: source.path.clone(), spec: source.spec.clone() };
+        let mut graph = OpenVinoGraph { source, core: Arc::clone(&self.core), compiled: None };
+        if spatial(&graph.source.spec.inputs).is_empty() {
+            graph.compile(Vec::new())?;
+        }
+        Ok(Box::new(graph))
+    }
+}
+
+struct OpenVinoGraph {
+    source: GraphSource,
+    core: Arc<Mutex<Core>>,
+    /// The sides it was compiled for. One is kept: a compiled UNet holds its weights once more.
+    compiled: Option<(Vec<usize>, InferRequest)>,
+}
+
+impl Graph for OpenVinoGraph {
+    fn run(&mut self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>> {
+        let ordered = arranged(&self.source, inputs)?;
+        let sides = spatial(&self.source.spec.inputs);
+        let sides = sides.iter().filter_map(|(port, axis)| ordered.get(*port)?.1.shape().get(*axis).copied());
+        let sides: Vec<usize> = sides.collect();
+        if self.compiled.as_ref().is_none_or(|(known, _)| *known != sides) {
+            self.compile(sides)?;
+        }
+        let component = self.source.component;
+        let fault = |e: InferenceError| {
+            let reason = short(&e.to_string());
+            Error::new(Kind::RuntimeFault, format!("{component} failed on openvino: {reason}"))
+        };
+        let Some((_, request)) = &mut self.compiled else {
+            return Err(Error::new(Kind::Internal, format!("{component} is not compiled")));
+        };
+        for (name, value) in &ordered {
+            request.set_tensor(name, &into_openvino(value).map_err(fault)?).map_err(fault)?;
+        }
+        request.infer().map_err(fault)?;
+        let mut outputs = Vec::with_capacity(self.source.spec.outputs.len());
+        for port in &self.source.spec.outputs {
+            let tensor = request.get_tensor(&port.name).map_err(fault)?;
+            outputs.push((port.name.clone(), from_openvino(port, &tensor).map_err(fault)?));
+        }
+        checked(&self.source, outputs)
+    }
+}
+
+impl OpenVinoGraph {
+    /// Compiles the graph for pictures of these sides, in place of what it was compiled for.
+    fn compile(&mut self, sides: Vec<usize>) -> Result<()> {
+        self.compiled = None;
+        let (component, path) = (self.source.component, self.source.path.display().to_string());
+        let refused = |e: InferenceError| {
+            let reason = short(&e.to_string());
+            Error::new(Kind::BadModel, format!("openvino refuses {component}: {reason}"))
+        };
+        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut model = core.read_model_from_file(&path, "").map_err(refused)?;
+        let shapes: std::result::Result<Vec<_>, _> =
+            self.shapes(&sides).iter().map(|sides| PartialShape::new(rank(sides), sides)).collect();
+        let shapes = shapes.map_err(refused)?;
+        let names = self.source.spec.inputs.iter().map(|port| port.name.as_str());
+        model.reshape(&names.zip(&shapes).collect::<Vec<_>>()).map_err(refused)?;
+        let mut compiled = core.compile_model(&model, DeviceType::CPU).map_err(refused)?;
+        self.compiled = Some((sides, compiled.create_infer_request().map_err(refused)?));
+        Ok(())
+    }
+
+    /// The shape of each input with the sides of the picture set.
+    fn shapes(&self, sides: &[usize]) -> Vec<Vec<Dimension>> {
+        let inputs = &self.source.spec.inputs;
+        let places = spatial(inputs);
+        let side = |port: usize, axis: usize| {
+            let set = places.iter().position(|place| *place == (port, axis));
+            let set = set.and_then(|at| sides.get(at).copied());
+            let fixed = set.or_else(|| inputs.get(port)?.fixed(axis));
+            // Any size is written as -1 to -1.
+            fixed.and_then(|n| i64::try_from(n).ok()).map_or(Dimension::new(-1, -1), |n| Dimension::new(n, n))
+        };
+        let shape = |(port, p): (usize, &Port)| (0..p.shape.len()).map(|axis| side(port, axis)).collect();
+        inputs.iter().enumerate().map(shape).collect()
+    }
+}
+
+fn rank(sides: &[Dimension]) -> i64 {
+    i64::try_from(sides.len()).unwrap_or(0)
+}
+
+/// Which axes of which inputs are sides of a picture: those written with `h` or `w`, such as `8*h`.
+fn spatial(inputs: &[Port]) -> Vec<(usize, usize)> {
+    let side = |text: &String| text.split('*').any(|factor| matches!(factor.trim(), "h" | "w"));
+    let axes = |(port, p): (usize, &Port)| {
+        let places = p.shape.iter().enumerate().filter(|(_, text)| side(text));
+        places.map(|(axis, _)| (port, axis)).collect::<Vec<_>>()
+    };
+    inputs.iter().enumerate().flat_map(axes).collect()
+}
+
+fn into_openvino(value: &Value) -> std::result::Result<OvTensor, InferenceError> {
+    let sides: Vec<i64> = value.shape().iter().map(|n| i64::try_from(*n).unwrap_or(0)).collect();
+    let shape = Shape::new(&sides)?;
+    match value {
+        Value::F32(array) => {
+            let mut tensor = OvTensor::new(ElementType::F32, &shape)?;
+            fill(tensor.get_data_mut()?, array);
+            Ok(tensor)
+        }
+        Value::I64(array) => {
+            let mut tensor = OvTensor::new(ElementType::I64, &shape)?;
+            fill(tensor.get_data_mut()?, array);
+            Ok(tensor)
+        }
+    }
+}
+
+fn fill<T: Copy>(slots: &mut [T], array: &ArrayD<T>) {
+    match array.as_slice() {
+        Some(numbers) if numbers.len() == slots.len() => slots.copy_from_slice(numbers),
+        _ => slots.iter_mut().zip(array).for_each(|(slot, number)| *slot = *number),
+    }
+}
+
+fn from_openvino(port: &Port, tensor: &OvTensor) -> std::result::Result<Value, InferenceError> {
+    let shape = tensor.get_shape()?;
+    let sides: Vec<usize> = shape.get_dimensions().iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
+    let odd = |e: ndarray::ShapeError| InferenceError {
+        kind: openvino::InferenceErrorKind::Unexpected,
+        message: Some(e.to_string()),
+    };
+    Ok(match port.dtype {
+        Dtype::F32 => Value::F32(
+            Tensor::from_shape_vec(IxDyn(&sides), tensor.get_data::<f32>()?.to_vec()).map_err(odd)?,
+        ),
+        Dtype::I64 => Value::I64(
+            ArrayD::from_shape_vec(IxDyn(&sides), tensor.get_data::<i64>()?.to_vec()).map_err(odd)?,
+        ),
+    })
+}
+
+/// The library that this process has loaded: one for ever, as its crate keeps one table of functions.
+static LOADED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+fn load(library: &Library) -> Result<()> {
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(old) = loaded.as_ref().filter(|old| **old != library.path) {
+        let (old, new) = (old.display(), library.path.display());
+        let message = format!("this process has loaded openvino from {old}, and {new} was asked for");
+        return Err(Error::new(Kind::NoRuntime, message));
+    }
+    openvino_sys::library::load_from(library.path.clone()).map_err(|reason| {
+        let path = library.path.display();
+        Error::new(Kind::NoRuntime, format!("{path} cannot be loaded: {}", short(&reason)))
+    })?;
+    *loaded = Some(library.path.clone());
+    Ok(())
+}
