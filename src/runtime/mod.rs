@@ -6,7 +6,7 @@ pub mod tract;
 
 use crate::error::{Error, Kind, Result};
 use crate::tensor::Value;
-use kandinsky_models::manifest::{Dtype, Port};
+use kandinsky_models::manifest::{Dtype, Port, Target};
 use kandinsky_models::{Component, GraphSpec};
 use std::path::PathBuf;
 
@@ -90,6 +90,23 @@ pub fn select(options: &RuntimeOptions) -> Result<Selection> {
             Err(Error::new(Kind::BadRequest, message))
         }
     }
+}
+
+/// Refuses graphs that were drawn for another runtime than the one asked for.
+///
+/// # Errors
+/// [`Kind::BadModel`] with what to do.
+pub fn check_target(target: Target, options: &RuntimeOptions) -> Result<()> {
+    let asked = if options.runtime.is_empty() { "auto" } else { options.runtime.as_str() };
+    if target.is_portable() || asked == target.name() {
+        return Ok(());
+    }
+    let name = target.name();
+    let message = format!(
+        "the model was exported for {name} and the runtime {asked} was asked for; say --runtime {name}, or export \
+         it with --target portable"
+    );
+    Err(Error::new(Kind::BadModel, message))
 }
 
 /// Threads asked for, else one a core.
