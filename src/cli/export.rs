@@ -191,7 +191,7 @@ fn seed(text: &str) -> std::result::Result<u64, String> {
     parsed.map_err(|e| e.to_string())
 }
 
-fn bytes(text: &str) -> std::result::Result<u64, String> {
+pub(super) fn bytes(text: &str) -> std::result::Result<u64, String> {
     let (digits, shift) = match text.char_indices().last() {
         Some((end, 'K' | 'k')) => (text.get(..end).unwrap_or_default(), 10),
         Some((end, 'M' | 'm')) => (text.get(..end).unwrap_or_default(), 20),

@@ -25,6 +25,8 @@ use crate::engine::{Engine, find_model};
 use crate::error::{Error, Kind, Result};
 use crate::progress::CancelToken;
 use crate::runtime::RuntimeOptions;
+use crate::runtime::provider::cuda::ConvSearch;
+use crate::runtime::provider::tensorrt::MAX_LEVEL;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use std::fmt::Display;
@@ -77,9 +79,29 @@ struct RuntimeArgs {
     /// The device of the cuda and tensorrt runtimes
     #[arg(long, value_name = "N", default_value_t = 0)]
     device: u32,
+    /// Most GPU memory that the arena of each graph takes, such as 8G
+    #[arg(long, value_name = "SIZE", value_parser = export::bytes)]
+    gpu_memory: Option<u64>,
+    /// Launch the steps of a loop one by one on the GPU, and capture no CUDA graphs
+    #[arg(long)]
+    no_cuda_graph: bool,
+    /// Let CUDA round the factors of f32 products to TF32
+    #[arg(long)]
+    tf32: bool,
+    /// How CUDA's algorithms of convolutions are found
+    #[arg(long, value_name = "NAME", default_value = "exhaustive", value_parser = ConvSearch::ALL.map(ConvSearch::name))]
+    conv_search: String,
+    /// How long TensorRT looks for faster kernels, 0 to 5
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=i64::from(MAX_LEVEL)))]
+    builder_level: Option<u8>,
 }
 
 impl RuntimeArgs {
+    fn conv_search(&self) -> ConvSearch {
+        let named = ConvSearch::ALL.into_iter().find(|search| search.name() == self.conv_search);
+        named.unwrap_or_default()
+    }
+
     fn options(&self) -> Result<RuntimeOptions> {
         if let Some(threads) = self.threads {
             crate::limits::THREADS.check(threads)?;
@@ -89,6 +111,12 @@ impl RuntimeArgs {
             library: self.ort_library.clone(),
             threads: self.threads,
             device: self.device,
+            gpu_memory: self.gpu_memory,
+            no_cuda_graph: self.no_cuda_graph,
+            tf32: self.tf32,
+            conv_search: self.conv_search(),
+            builder_level: self.builder_level,
+            shapes: None,
         })
     }
 }
