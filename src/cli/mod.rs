@@ -15,6 +15,7 @@ mod inpaint;
 mod inspect;
 mod mix;
 mod outpaint;
+mod prepare;
 mod replay;
 mod run_graphs;
 mod samplers;
@@ -62,6 +63,7 @@ enum Command {
     Samplers(samplers::Args),
     RunGraphs(run_graphs::Args),
     Completions(completions::Args),
+    Prepare(prepare::Args),
 }
 
 /// Which runtime runs the graphs.
@@ -190,6 +192,7 @@ fn run(command: &Command) -> Result<Box<dyn Report>> {
         Command::Samplers(args) => samplers::run(args),
         Command::RunGraphs(args) => run_graphs::run(args),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
+        Command::Prepare(args) => prepare::run(args),
     }
 }
 

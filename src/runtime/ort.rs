@@ -10,17 +10,20 @@ use kandinsky_models::Component;
 use ndarray::{ArrayD, IxDyn};
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::ep::ExecutionProviderDispatch;
-use ort::logging::LoggerFunction;
+use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use super::provider::Provider;
 
 /// The file of an engine folder that says that everything in it was built.
 const PREPARED: &str = "prepared.txt";
+
+/// Who is told what a builder says, from any thread.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The runtime.
 pub struct Ort {
@@ -60,7 +63,7 @@ impl Ort {
     ///
     /// # Errors
     /// When TensorRT refuses the graph or the cache cannot be written.
-    pub fn build_engine(&self, source: &GraphSource, log: LoggerFunction) -> Result<bool> {
+    pub fn build_engine(&self, source: &GraphSource, log: Log) -> Result<bool> {
         let engine = self.engine(source)?;
         if engine.folder.join(PREPARED).is_file() {
             return Ok(false);
@@ -145,7 +148,7 @@ impl Ort {
         &self,
         source: &GraphSource,
         providers: Vec<ExecutionProviderDispatch>,
-        log: Option<LoggerFunction>,
+        log: Option<Log>,
     ) -> Result<Session> {
         with_environment(&self.library, self.threads, |environment| {
             session(environment, source, providers, log).map_err(|e| {
@@ -186,13 +189,14 @@ fn session(
     environment: &Environment,
     source: &GraphSource,
     providers: Vec<ExecutionProviderDispatch>,
-    log: Option<LoggerFunction>,
+    log: Option<Log>,
 ) -> ort::Result<Session> {
     let mut builder = Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_memory_pattern(false)?;
     if let Some(log) = log {
-        builder = builder.with_logger(log)?;
+        let tell = move |_: LogLevel, _: &str, _: &str, _: &str, line: &str| log(line);
+        builder = builder.with_logger(Arc::new(tell))?.with_log_level(LogLevel::Info)?;
     }
     if !providers.is_empty() {
         builder = builder.with_execution_providers(providers)?;
@@ -272,11 +276,6 @@ fn view(value: &Value) -> ort::Result<SessionInputValue<'_>> {
             TensorRef::from_array_view((array.shape(), array.as_slice().unwrap_or_default()))?.into()
         }
     })
-}
-
-/// An array in row-major order as a tensor of the runtime.
-pub(super) fn view_f32<'a>(array: &'a ndarray::CowArray<'_, f32, IxDyn>) -> ort::Result<TensorRef<'a, f32>> {
-    TensorRef::from_array_view((array.shape(), array.as_slice().unwrap_or_default()))
 }
 
 pub(super) fn taken(value: &DynValue) -> ort::Result<Value> {

@@ -4,7 +4,7 @@
 //! What stays the same from run to run is copied to the device once ([`Graph::keep`]). It runs on the CPU
 //! provider too, where the device is main memory and nothing is captured.
 
-use super::ort::{taken, view_f32};
+use super::ort::taken;
 use super::provider::Provider;
 use super::shapes::Symbols;
 use super::{Graph, GraphSource, checked, fits, short};
@@ -84,14 +84,16 @@ impl BoundGraph {
     }
 
     fn copy(&mut self, name: &str, tensor: &Tensor) -> ort::Result<()> {
-        let straight = tensor.as_standard_layout();
+        // An owned copy: ort clones a borrowed one while it holds the lock that cloning takes.
+        let owned = tensor.as_standard_layout().iter().copied().collect::<Vec<f32>>();
+        let owned = OrtTensor::from_array((tensor.shape(), owned))?;
         let key = (name.to_owned(), tensor.shape().to_vec());
         let buffer = match self.buffers.remove(&key) {
             Some(buffer) => buffer,
             None => OrtTensor::<f32>::new(&self.device.allocator(&self.session)?, tensor.shape())?,
         };
         let buffer = self.buffers.entry(key).or_insert(buffer);
-        view_f32(&straight)?.copy_into(buffer)
+        owned.copy_into(buffer)
     }
 
     /// The shape of every input in the order of the contract: those given, and those kept.
