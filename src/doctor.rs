@@ -1,9 +1,10 @@
 //! What this machine can run: runtimes, providers, processor, memory, and what to do for more.
 
-use crate::runtime::{RuntimeOptions, library, ort, precision, tract};
+use crate::runtime::provider::{self, Provider};
+use crate::runtime::{RuntimeOptions, library, precision, tract};
 use serde::Serialize;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that was found.
 #[derive(Debug, Clone, Serialize)]
@@ -73,32 +74,26 @@ fn runtimes(options: &RuntimeOptions) -> Vec<Finding> {
             ),
         },
     };
-    let gpu = [("cuda", ort::Provider::Cuda), ("tensorrt", ort::Provider::TensorRt)];
+    let gpu = [("cuda", Provider::Cuda), ("tensorrt", Provider::TensorRt)];
     let gpu = gpu.map(|(name, provider)| provider_finding(name, provider, found.as_ref().ok()));
     std::iter::once(library).chain(gpu).chain([tract]).collect()
 }
 
-/// A provider needs its own library beside ONNX Runtime's; whether a device answers shows when a graph is
-/// opened on it.
-fn provider_finding(
-    name: &'static str,
-    provider: ort::Provider,
-    library: Option<&library::Library>,
-) -> Finding {
-    let file = format!("libonnxruntime_providers_{}.so", provider.name());
-    let advice = Some(format!(
-        "install the onnxruntime-gpu wheel, whose capi folder holds {file}, and its CUDA libraries"
-    ));
-    let missing = |found: String| Finding { name, works: false, found, advice: advice.clone() };
+/// What a provider needs is looked for; whether a device answers shows when a graph is opened on it.
+fn provider_finding(name: &'static str, provider: Provider, library: Option<&library::Library>) -> Finding {
+    let missing =
+        |found: String| Finding { name, works: false, found, advice: Some(provider::advice(provider)) };
     let Some(library) = library else { return missing("needs onnx runtime, which was not found".to_owned()) };
-    let path = library.path.with_file_name(&file);
-    if !path.is_file() {
-        return missing(format!("{file} is not beside onnx runtime"));
+    if let Some(what) = provider::missing(provider, &library.path, Path::new("/")) {
+        return missing(what);
     }
-    if !std::path::Path::new("/dev/nvidiactl").exists() {
-        return missing(format!("{file} is there, and no NVIDIA device is"));
+    let file = provider.file().unwrap_or_default();
+    Finding {
+        name,
+        works: true,
+        found: format!("{file} beside onnx runtime, and an NVIDIA device"),
+        advice: None,
     }
-    Finding { name, works: true, found: format!("{} and an NVIDIA device", path.display()), advice: None }
 }
 
 /// Most memory that this process has held, in bytes, where the system tells.

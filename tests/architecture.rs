@@ -34,9 +34,10 @@ const ROOMS: &[(&str, &str)] = &[
     ("mode", "component constants error guidance image math priors profile progress request sampler schedule stage tensor timing"),
     ("fit", "component error image limits priors progress rng stage tensor"),
     ("doctor", "error runtime store"),
+    ("ahead", "error progress request runtime store"),
     ("prepare", "component constants error math mode rng runtime tensor text"),
-    ("engine", "component constants error image metadata mode priors progress request runtime stage store tensor text timing"),
-    ("cli", "component doctor engine error files fit image limits metadata prepare priors profile progress request runtime sampler stage tensor"),
+    ("engine", "ahead component constants error image metadata mode priors progress request runtime stage store tensor text timing"),
+    ("cli", "ahead component doctor engine error files fit image limits metadata prepare priors profile progress request runtime sampler stage store tensor"),
 ];
 
 /// Other crates that only some rooms may name.

@@ -72,6 +72,7 @@ fn manifest(files: BTreeMap<String, FileEntry>) -> Manifest {
         family: "kandinsky-2.1".to_owned(),
         name: "text".to_owned(),
         precision: Precision::F32,
+        target: kandinsky_models::manifest::Target::Portable,
         source: Source { description: String::new(), licence: None, files: BTreeMap::new() },
         components: BTreeMap::new(),
         files,

@@ -10,7 +10,7 @@ use crate::tokenizers::Prepared;
 use crate::weights::Weights;
 use crate::{Error, Result, read};
 use kandinsky_models::hash::{Hasher, of_bytes};
-use kandinsky_models::manifest::{FILE_NAME, Precision};
+use kandinsky_models::manifest::{FILE_NAME, Precision, Target};
 use kandinsky_models::{FileEntry, Folder, Manifest};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -20,6 +20,10 @@ use std::path::{Path, PathBuf};
 const PIECE: usize = 1 << 20;
 /// Tensors of the prior that the engine applies after its loop.
 const PRIOR_CONSTANTS: [&str; 2] = ["clip_mean", "clip_std"];
+
+/// Networks that constants are computed with.
+const CONSTANT_NETWORKS: [Kind; 4] =
+    [Kind::TextEncoder, Kind::ImageEncoder, Kind::MultilingualEncoder, Kind::Movq];
 
 /// What a caller adds to a model folder before it appears in its place.
 pub type Finish<'a> =
@@ -32,11 +36,12 @@ pub type Finish<'a> =
 /// When the checkpoint is incomplete, damaged or unknown, the output is there or cannot be written, or
 /// `progress` says so.
 pub fn export(request: &Request, progress: &mut dyn FnMut(Progress<'_>) -> Result<()>) -> Result<Report> {
-    export_then(request, progress, &mut |_| Ok(()))
+    export_with(request, progress, None)
 }
 
-/// As [`export`], but lets `finish` add to the folder before it appears in its place, through
-/// [`crate::add_constants`] for instance. The folder that `finish` gets is complete.
+/// As [`export`], but lets `finish` add constants to the folder before it appears in its place, through
+/// [`crate::add_constants`]. The folder that `finish` gets is complete; of an export for a GPU it is a
+/// portable one of the networks that constants are computed with, and its constants are taken over.
 ///
 /// # Errors
 /// As [`export`]; those of `finish` as [`Error::Finish`].
@@ -45,17 +50,62 @@ pub fn export_then(
     progress: &mut dyn FnMut(Progress<'_>) -> Result<()>,
     finish: &mut Finish<'_>,
 ) -> Result<Report> {
+    export_with(request, progress, Some(finish))
+}
+
+fn export_with(
+    request: &Request,
+    progress: &mut dyn FnMut(Progress<'_>) -> Result<()>,
+    finish: Option<&mut Finish<'_>>,
+) -> Result<Report> {
     request::check(request)?;
-    let parts = request.checkpoint.parts()?;
-    let described = manifest::describe(request, &parts, request.origin != Origin::Files)?;
-    let sheets: Vec<_> =
-        parts.into_iter().map(|part| Sheet::draw(part, request.origin)).collect::<Result<_>>()?;
+    let drawn = Drawn::of(request, |_| true)?;
     let staging = Staging::begin(&request.out, request.force.then_some(FILE_NAME))?;
-    write(request, described, &sheets, staging.path(), progress)?;
-    finish(staging.path()).map_err(Error::Finish)?;
+    write(request, drawn, staging.path(), progress)?;
+    match finish {
+        Some(finish) if request.target.is_portable() => finish(staging.path()).map_err(Error::Finish)?,
+        Some(finish) => finish_portable(request, staging.path(), progress, finish)?,
+        None => {}
+    }
     let report = Report::of(Folder::open(staging.path())?.manifest());
     staging.commit()?;
     Ok(report)
+}
+
+/// Lets `finish` compute constants on portable graphs of the same checkpoint, and takes them over.
+fn finish_portable(
+    request: &Request,
+    folder: &Path,
+    progress: &mut dyn FnMut(Progress<'_>) -> Result<()>,
+    finish: &mut Finish<'_>,
+) -> Result<()> {
+    let request = Request { target: Target::Portable, precision: Precision::F16, ..request.clone() };
+    let drawn = Drawn::of(&request, |kind| CONSTANT_NETWORKS.contains(&kind))?;
+    let portable = folder.join("portable");
+    let io = |e| Error::io(&portable, "created", e);
+    std::fs::create_dir(&portable).map_err(io)?;
+    write(&request, drawn, &portable, progress)?;
+    finish(&portable).map_err(Error::Finish)?;
+    let all = constants::all(&portable)?;
+    std::fs::remove_dir_all(&portable).map_err(|e| Error::io(&portable, "removed", e))?;
+    constants::add_constants(folder, &all)
+}
+
+/// A checkpoint, read and drawn, before anything is written.
+struct Drawn {
+    described: Described,
+    sheets: Vec<Sheet>,
+}
+
+impl Drawn {
+    /// Draws the networks that `wanted` names.
+    fn of(request: &Request, wanted: impl Fn(Kind) -> bool) -> Result<Self> {
+        let parts = request.checkpoint.parts()?;
+        let described = manifest::describe(request, &parts, request.origin != Origin::Files)?;
+        let parts = parts.into_iter().filter(|part| wanted(part.kind));
+        let sheets = parts.map(|part| Sheet::draw(part, request)).collect::<Result<_>>()?;
+        Ok(Self { described, sheets })
+    }
 }
 
 /// A network, its weights, and the graphs drawn of it.
@@ -66,10 +116,11 @@ struct Sheet {
 }
 
 impl Sheet {
-    fn draw(part: Part, origin: Origin) -> Result<Self> {
-        let weights = part.weights(origin)?;
+    fn draw(part: Part, request: &Request) -> Result<Self> {
+        let weights = part.weights(request.origin)?;
         part.check_extra(weights.as_ref())?;
-        let drawings = arch::draw(part.kind, &part.config.value, &part.config.path, weights.as_ref())?;
+        let (config, path) = (&part.config.value, &part.config.path);
+        let drawings = arch::draw_for(request.target, part.kind, config, path, weights.as_ref())?;
         Ok(Self { part, weights, drawings })
     }
 
@@ -85,26 +136,25 @@ impl Sheet {
 
 fn write(
     request: &Request,
-    described: Described,
-    sheets: &[Sheet],
+    drawn: Drawn,
     folder: &Path,
     progress: &mut dyn FnMut(Progress<'_>) -> Result<()>,
 ) -> Result<()> {
-    let Described { mut manifest, tokenizers, mut sources } = described;
+    let Drawn { described: Described { mut manifest, tokenizers, mut sources }, sheets } = drawn;
     if request.origin == Origin::Files {
-        for sheet in sheets {
+        for sheet in &sheets {
             sources.extend(read::files(&sheet.part.folder)?);
         }
     }
     let sources = named(&request.checkpoint, sources)?;
-    let graphs: u64 = sheets.iter().map(|sheet| sheet.bytes(request.precision)).sum();
+    let graphs: u64 = sheets.iter().map(|sheet| sheet.bytes(request.stored())).sum();
     let hashed: u64 = sources.values().map(|(_, bytes)| bytes).sum();
     let mut meter = Meter::new(graphs.saturating_add(hashed), progress);
-    write_graphs(&mut manifest, sheets, folder, &mut meter)?;
+    write_graphs(&mut manifest, &sheets, folder, &mut meter)?;
     for (role, prepared) in tokenizers {
         manifest.files.insert(role.to_owned(), write_tokenizer(folder, role, &prepared)?);
     }
-    let constants = prior_constants(sheets)?;
+    let constants = prior_constants(&sheets)?;
     manifest.files.insert(constants::ROLE.to_owned(), constants::write(folder, &constants)?);
     for (name, (path, _)) in sources {
         let sha256 = hash(&path, &name, &mut meter)?;

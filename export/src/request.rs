@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{Checkpoint, Origin};
 use crate::{Error, Result};
-use kandinsky_models::manifest::Precision;
+use kandinsky_models::manifest::{Precision, Target};
 use kandinsky_models::{Component, Manifest};
 use std::path::PathBuf;
 
@@ -17,6 +17,8 @@ pub struct Request {
     pub out: PathBuf,
     /// How weights are stored in it.
     pub precision: Precision,
+    /// What its graphs are drawn for; those for GPUs store f16, whatever `precision` says.
+    pub target: Target,
     /// What to call the model.
     pub name: String,
     /// What the weights are, in words.
@@ -37,12 +39,18 @@ impl Request {
             origin: Origin::Files,
             out: out.into(),
             precision: Precision::F32,
+            target: Target::Portable,
             name: "kandinsky-2.1".to_owned(),
             description: "Kandinsky 2.1".to_owned(),
             licence: None,
             defaults: Overrides::default(),
             force: false,
         }
+    }
+
+    /// How weights are stored: graphs for GPUs have f16 whatever was asked.
+    pub fn stored(&self) -> Precision {
+        if self.target.is_portable() { self.precision } else { Precision::F16 }
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Manifest {
     pub name: String,
     /// How weights are stored.
     pub precision: Precision,
+    /// What the graphs were drawn for.
+    #[serde(default, skip_serializing_if = "Target::is_portable")]
+    pub target: Target,
     /// Where the weights came from.
     pub source: Source,
     /// The graphs by component name.
@@ -120,7 +123,7 @@ impl std::fmt::Display for Component {
     }
 }
 
-/// How weights are stored; arithmetic is f32 either way.
+/// How weights are stored; the arithmetic of portable graphs is f32 either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -128,6 +131,38 @@ pub enum Precision {
     F32,
     /// 16-bit floats, widened to 32 bits when a graph is opened.
     F16,
+}
+
+/// What graphs are drawn for: the operators, the layout and the arithmetic that suit it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// Every runtime: standard operators, f32 arithmetic.
+    #[default]
+    Portable,
+    /// ONNX Runtime's CUDA provider: f16, channels last, its own operators.
+    Cuda,
+    /// ONNX Runtime's TensorRT provider: strongly typed f16, standard operators.
+    TensorRt,
+}
+
+impl Target {
+    /// All targets.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Cuda, Self::TensorRt];
+
+    /// The name in the manifest and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Cuda => "cuda",
+            Self::TensorRt => "tensorrt",
+        }
+    }
+
+    /// Whether every runtime runs it.
+    pub fn is_portable(&self) -> bool {
+        *self == Self::Portable
+    }
 }
 
 /// Where the weights came from.

@@ -6,6 +6,10 @@ use prost::Message;
 pub const IR_VERSION: i64 = 10;
 /// The operator set of the portable graphs.
 pub const OPSET: i64 = 18;
+/// The operator set of graphs for TensorRT: the first with group normalisation by channel.
+pub const OPSET_TENSORRT: i64 = 21;
+/// The domain of ONNX Runtime's own operators.
+pub const CONTRIB: &str = "com.microsoft";
 
 /// A whole file.
 #[derive(Clone, PartialEq, Message)]

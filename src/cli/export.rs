@@ -9,7 +9,7 @@ use crate::progress::CancelToken;
 use crate::request::Size;
 use crate::sampler::{self, Role};
 use kandinsky_export::{Checkpoint, Mirror, Origin, Overrides, Progress, Request, Stored};
-use kandinsky_models::manifest::Precision;
+use kandinsky_models::manifest::{Precision, Target};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -86,6 +86,9 @@ pub struct Args {
     /// encoder
     #[arg(long)]
     no_constants: bool,
+    /// What the graphs are drawn for: every runtime in f32, or one GPU runtime in f16
+    #[arg(long, value_name = "NAME", default_value = "portable", value_parser = Target::ALL.map(Target::name))]
+    target: String,
 }
 
 pub fn run(args: &Args) -> Result<Box<dyn Report>> {
@@ -105,8 +108,11 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     if let Some(out) = &args.out {
         let request = args.request(out)?;
         let report = with_bar("export", &cancel, |tell| {
+            if args.no_constants {
+                return kandinsky_export::export(&request, tell);
+            }
             kandinsky_export::export_then(&request, tell, &mut |folder| {
-                if args.no_constants { Ok(()) } else { prepare::constants(folder).map_err(Box::from) }
+                prepare::constants(folder).map_err(Box::from)
             })
         })?;
         made.peak_bytes = crate::doctor::peak_memory();
@@ -141,6 +147,7 @@ impl Args {
         request.description = self.description.clone().unwrap_or(request.description);
         request.licence = self.licence.clone();
         request.force = self.force;
+        request.target = Target::ALL.into_iter().find(|t| t.name() == self.target).unwrap_or_default();
         request.defaults = Overrides {
             steps: self.steps,
             guidance: self.guidance,
@@ -184,7 +191,7 @@ fn seed(text: &str) -> std::result::Result<u64, String> {
     parsed.map_err(|e| e.to_string())
 }
 
-fn bytes(text: &str) -> std::result::Result<u64, String> {
+pub(super) fn bytes(text: &str) -> std::result::Result<u64, String> {
     let (digits, shift) = match text.char_indices().last() {
         Some((end, 'K' | 'k')) => (text.get(..end).unwrap_or_default(), 10),
         Some((end, 'M' | 'm')) => (text.get(..end).unwrap_or_default(), 20),

@@ -15,6 +15,7 @@ mod inpaint;
 mod inspect;
 mod mix;
 mod outpaint;
+mod prepare;
 mod replay;
 mod run_graphs;
 mod samplers;
@@ -24,6 +25,8 @@ mod verify;
 use crate::engine::{Engine, find_model};
 use crate::error::{Error, Kind, Result};
 use crate::progress::CancelToken;
+use crate::runtime::provider::cuda::ConvSearch;
+use crate::runtime::provider::tensorrt::MAX_LEVEL;
 use crate::runtime::{Precision, RuntimeOptions};
 use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
@@ -60,6 +63,7 @@ enum Command {
     Samplers(samplers::Args),
     RunGraphs(run_graphs::Args),
     Completions(completions::Args),
+    Prepare(prepare::Args),
 }
 
 /// Which runtime runs the graphs, and how.
@@ -83,9 +87,29 @@ struct RuntimeArgs {
     /// The OpenVINO library (libopenvino_c) to load; else OPENVINO_DYLIB_PATH and the places of --ort-library
     #[arg(long, value_name = "FILE")]
     openvino_library: Option<PathBuf>,
+    /// Most GPU memory that the arena of each graph takes, such as 8G
+    #[arg(long, value_name = "SIZE", value_parser = export::bytes)]
+    gpu_memory: Option<u64>,
+    /// Launch the steps of a loop one by one on the GPU, and capture no CUDA graphs
+    #[arg(long)]
+    no_cuda_graph: bool,
+    /// Let CUDA round the factors of f32 products to TF32
+    #[arg(long)]
+    tf32: bool,
+    /// How CUDA's algorithms of convolutions are found
+    #[arg(long, value_name = "NAME", default_value = "exhaustive", value_parser = ConvSearch::ALL.map(ConvSearch::name))]
+    conv_search: String,
+    /// How long TensorRT looks for faster kernels, 0 to 5
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=i64::from(MAX_LEVEL)))]
+    builder_level: Option<u8>,
 }
 
 impl RuntimeArgs {
+    fn conv_search(&self) -> ConvSearch {
+        let named = ConvSearch::ALL.into_iter().find(|search| search.name() == self.conv_search);
+        named.unwrap_or_default()
+    }
+
     fn options(&self) -> Result<RuntimeOptions> {
         if let Some(threads) = self.threads {
             crate::limits::THREADS.check(threads)?;
@@ -97,6 +121,12 @@ impl RuntimeArgs {
             openvino: self.openvino_library.clone(),
             threads: self.threads,
             device: self.device,
+            gpu_memory: self.gpu_memory,
+            no_cuda_graph: self.no_cuda_graph,
+            tf32: self.tf32,
+            conv_search: self.conv_search(),
+            builder_level: self.builder_level,
+            shapes: None,
         })
     }
 }
@@ -170,6 +200,7 @@ fn run(command: &Command) -> Result<Box<dyn Report>> {
         Command::Samplers(args) => samplers::run(args),
         Command::RunGraphs(args) => run_graphs::run(args),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
+        Command::Prepare(args) => prepare::run(args),
     }
 }
 

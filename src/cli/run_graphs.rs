@@ -1,6 +1,7 @@
 //! `kandinsky run-graphs`: single graphs on tensors from a file, for comparisons and measurements.
 
 use super::{Report, RuntimeArgs, to_json};
+use crate::ahead;
 use crate::component::Networks;
 use crate::engine::find_model;
 use crate::error::{Error, Kind, Result};
@@ -45,7 +46,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     let (model, _) = find_model(args.model.as_deref())?;
     let folder = Folder::open(&model)?;
     let mut known = read(&args.inputs)?;
-    let selection = runtime::select(&args.runtime.options()?)?;
+    let selection = runtime::select(&ahead::fitted(&args.runtime.options()?, folder.manifest())?)?;
     let mut networks = Networks::new(folder, selection.runtime);
     let mut opened = Vec::new();
     for name in &args.components {

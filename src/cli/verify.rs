@@ -1,6 +1,7 @@
 //! `kandinsky verify`: every hash, every graph.
 
 use super::{Report, RuntimeArgs, to_json};
+use crate::ahead;
 use crate::engine::find_model;
 use crate::error::{Error, Kind, Result};
 use crate::runtime::{self, GraphSource, Runtime};
@@ -21,7 +22,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     let (path, _) = find_model(args.model.as_deref())?;
     let folder = Folder::open(&path)?;
-    let selection = runtime::select(&args.runtime.options()?)?;
+    let selection = runtime::select(&ahead::fitted(&args.runtime.options()?, folder.manifest())?)?;
     let mut checks = Vec::new();
     for component in Component::ALL.into_iter().filter(|c| folder.has(*c)) {
         let spec = folder.graph(component)?;

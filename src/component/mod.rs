@@ -115,6 +115,15 @@ impl Networks {
         }
     }
 
+    /// Lets a graph keep inputs for the runs to come, known by `id`, and says whether those may leave them out.
+    ///
+    /// # Errors
+    /// As [`Networks::call`].
+    pub fn keep(&mut self, component: Component, id: u64, inputs: &[(&str, &Tensor)]) -> Result<bool> {
+        self.open(component)?;
+        self.open.get_mut(&component).map_or(Ok(false), |graph| graph.keep(id, inputs))
+    }
+
     /// Runs a graph and gives all its outputs by name.
     ///
     /// # Errors

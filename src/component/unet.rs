@@ -5,6 +5,7 @@ use super::text::MultilingualText;
 use crate::error::Result;
 use crate::tensor::Tensor;
 use kandinsky_models::Component;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which UNet of a model runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,16 @@ pub struct Context {
     pub v: Tensor,
     /// What is added to the time embedding f32\[B,E\].
     pub aug: Tensor,
+    /// Tells contexts apart, so that a GPU keeps the keys and values of one that it has.
+    id: u64,
+}
+
+impl Context {
+    /// A context of its own.
+    pub fn new(k: Tensor, v: Tensor, aug: Tensor) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { k, v, aug, id: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
 }
 
 /// Keys, values and added embedding of texts and image embeddings f32\[B,D\].
@@ -59,7 +70,7 @@ pub fn context(
         ("image_embed", image_embed.into()),
     ];
     let [k, v, aug] = networks.call_f32(graph, &inputs, ["k", "v", "aug"])?;
-    Ok(Context { k, v, aug })
+    Ok(Context::new(k, v, aug))
 }
 
 /// Scales and shifts f32\[T,B,C\] of every residual block at times t f32\[T\].
@@ -84,12 +95,11 @@ pub fn step(
     film: Tensor,
     context: &Context,
 ) -> Result<Tensor> {
-    let inputs = [
-        ("sample", sample.into()),
-        ("film", film.into()),
-        ("k", context.k.clone().into()),
-        ("v", context.v.clone().into()),
-    ];
-    let [out] = networks.call_f32(which.step_graph(), &inputs, ["out"])?;
+    let graph = which.step_graph();
+    let mut inputs = vec![("sample", sample.into()), ("film", film.into())];
+    if !networks.keep(graph, context.id, &[("k", &context.k), ("v", &context.v)])? {
+        inputs.extend([("k", context.k.clone().into()), ("v", context.v.clone().into())]);
+    }
+    let [out] = networks.call_f32(graph, &inputs, ["out"])?;
     Ok(out)
 }

@@ -160,6 +160,20 @@ impl Wanted {
     }
 }
 
+/// The version behind the name of a library on the loader's path, such as `10.16.1` of `libnvinfer.so`.
+pub(super) fn version_of(name: &str) -> Option<String> {
+    let versions = loader_folders().into_iter().filter_map(|folder| version_in(&folder, name));
+    versions.max_by_key(String::len)
+}
+
+/// The longest version of a library in a folder, where links such as `.so.10` point to it.
+fn version_in(folder: &Path, name: &str) -> Option<String> {
+    let files =
+        std::fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let versions = files.filter_map(|file| file.strip_prefix(name)?.strip_prefix('.').map(str::to_owned));
+    versions.max_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)))
+}
+
 fn loader_folders() -> Vec<PathBuf> {
     let variable = if cfg!(windows) { "PATH" } else { "LD_LIBRARY_PATH" };
     let listed = std::env::var_os(variable).unwrap_or_default();

@@ -3,12 +3,15 @@
 pub mod library;
 pub mod openvino;
 pub mod ort;
+mod ort_bound;
 pub mod precision;
+pub mod provider;
+pub mod shapes;
 pub mod tract;
 
 use crate::error::{Error, Kind, Result};
-use crate::tensor::Value;
-use kandinsky_models::manifest::{Dtype, Port};
+use crate::tensor::{Tensor, Value};
+use kandinsky_models::manifest::{Dtype, Port, Target};
 use kandinsky_models::{Component, GraphSpec};
 use std::path::PathBuf;
 
@@ -47,6 +50,15 @@ pub trait Graph: Send {
     /// # Errors
     /// When the inputs break the contract, the runtime fails, or an output is not finite.
     fn run(&mut self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>>;
+
+    /// Keeps inputs for the runs to come, known by `id`, and says whether those may leave them out. A graph
+    /// that already keeps inputs of this `id` does nothing.
+    ///
+    /// # Errors
+    /// When they break the contract or cannot be brought to the device.
+    fn keep(&mut self, _id: u64, _inputs: &[(&str, &Tensor)]) -> Result<bool> {
+        Ok(false)
+    }
 }
 
 /// Which runtime a caller wants, and how.
@@ -64,6 +76,18 @@ pub struct RuntimeOptions {
     pub threads: Option<usize>,
     /// Device of the GPU providers.
     pub device: u32,
+    /// Most bytes of GPU memory that the arena of each graph takes.
+    pub gpu_memory: Option<u64>,
+    /// Whether steps of a loop are launched one by one and not captured as CUDA graphs.
+    pub no_cuda_graph: bool,
+    /// Whether CUDA may round the factors of f32 products to TF32.
+    pub tf32: bool,
+    /// How CUDA's algorithms of convolutions are found.
+    pub conv_search: provider::cuda::ConvSearch,
+    /// How long TensorRT looks for faster kernels, 0 to 5.
+    pub builder_level: Option<u8>,
+    /// Shapes that TensorRT's engines are built for; those of the model's sizes when it is not set.
+    pub shapes: Option<shapes::Shapes>,
 }
 
 /// The runtime that was chosen, and what the caller should know of it.
@@ -115,6 +139,23 @@ fn open(options: &RuntimeOptions, precision: Precision) -> Result<(Box<dyn Runti
 
 fn boxed(runtime: impl Runtime + 'static) -> Box<dyn Runtime> {
     Box::new(runtime)
+}
+
+/// Refuses graphs that were drawn for another runtime than the one asked for.
+///
+/// # Errors
+/// [`Kind::BadModel`] with what to do.
+pub fn check_target(target: Target, options: &RuntimeOptions) -> Result<()> {
+    let asked = if options.runtime.is_empty() { "auto" } else { options.runtime.as_str() };
+    if target.is_portable() || asked == target.name() {
+        return Ok(());
+    }
+    let name = target.name();
+    let message = format!(
+        "the model was exported for {name} and the runtime {asked} was asked for; say --runtime {name}, or export \
+         it with --target portable"
+    );
+    Err(Error::new(Kind::BadModel, message))
 }
 
 /// Threads asked for, else one a core.

@@ -1,54 +1,35 @@
 //! ONNX Runtime, loaded from a library that was examined first. One environment a process, for ever.
 
 use super::library::{self, Library};
+use super::ort_bound::{BoundGraph, Device};
+use super::provider::{self, cuda::Cuda, key, tensorrt};
 use super::{Graph, GraphSource, Runtime, RuntimeOptions, arranged, checked, short, threads};
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Tensor, Value};
+use kandinsky_models::Component;
 use ndarray::{ArrayD, IxDyn};
 use ort::environment::{Environment, GlobalThreadPoolOptions};
-use ort::ep::{self, ExecutionProviderDispatch};
+use ort::ep::ExecutionProviderDispatch;
+use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef};
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where ONNX Runtime computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Provider {
-    /// The CPU.
-    Cpu,
-    /// An NVIDIA GPU through CUDA and cuDNN.
-    Cuda,
-    /// An NVIDIA GPU through TensorRT.
-    TensorRt,
-}
+pub use super::provider::Provider;
 
-impl Provider {
-    /// The name that `--runtime` takes.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-            Self::TensorRt => "tensorrt",
-        }
-    }
+/// The file of an engine folder that says that everything in it was built.
+const PREPARED: &str = "prepared.txt";
 
-    /// The provider for a session; a device that does not come up is an error and never the CPU.
-    fn dispatch(self, device: u32) -> Option<ExecutionProviderDispatch> {
-        let device = i32::try_from(device).unwrap_or(i32::MAX);
-        match self {
-            Self::Cpu => None,
-            Self::Cuda => Some(ep::CUDA::default().with_device_id(device).build().error_on_failure()),
-            Self::TensorRt => Some(ep::TensorRT::default().with_device_id(device).build().error_on_failure()),
-        }
-    }
-}
+/// Who is told what a builder says, from any thread.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The runtime.
 pub struct Ort {
     library: Library,
     provider: Provider,
-    device: u32,
+    options: RuntimeOptions,
     threads: usize,
 }
 
@@ -59,9 +40,124 @@ impl Ort {
     /// [`Kind::NoRuntime`] with the reason.
     pub fn new(options: &RuntimeOptions, provider: Provider) -> Result<Self> {
         let library = library::find(&library::ONNX_RUNTIME, options.library.as_deref())?;
+        provider::check(provider, &library)?;
         let threads = threads(options);
         with_environment(&library, threads, |_| Ok(()))?;
-        Ok(Self { library, provider, device: options.device, threads })
+        Ok(Self { library, provider, options: options.clone(), threads })
+    }
+
+    /// Opens a graph of floats with its inputs and outputs at fixed addresses on the device, as steps of a
+    /// loop run on GPUs.
+    ///
+    /// # Errors
+    /// As [`Runtime::open`].
+    pub fn open_bound(&self, source: &GraphSource) -> Result<Box<dyn Graph>> {
+        let captures = self.provider.is_gpu() && !self.options.no_cuda_graph;
+        let session = self.opened(source, self.providers(source, captures, false)?, None)?;
+        let device = Device { provider: self.provider, number: self.options.device };
+        Ok(Box::new(BoundGraph::new(copy(source), session, device, captures)))
+    }
+
+    /// Builds the TensorRT engine of a graph, and says whether it was built just now. `log` is told what the
+    /// builder says.
+    ///
+    /// # Errors
+    /// When TensorRT refuses the graph or the cache cannot be written.
+    pub fn build_engine(&self, source: &GraphSource, log: Log) -> Result<bool> {
+        let engine = self.engine(source)?;
+        if engine.folder.join(PREPARED).is_file() {
+            return Ok(false);
+        }
+        let io = |e: std::io::Error| Error::io(&engine.folder, "created", &e);
+        std::fs::create_dir_all(&engine.folder).map_err(io)?;
+        std::fs::create_dir_all(&engine.timings).map_err(io)?;
+        let captures = is_step(source) && !self.options.no_cuda_graph;
+        self.opened(source, self.dispatches(&engine, captures, true), Some(log))?;
+        crate::store::remember(&engine.folder.join(PREPARED), &engine.key).map_err(io)?;
+        Ok(true)
+    }
+
+    /// The providers of a graph's session, the first that takes an operation runs it.
+    fn providers(
+        &self,
+        source: &GraphSource,
+        captures: bool,
+        log: bool,
+    ) -> Result<Vec<ExecutionProviderDispatch>> {
+        match self.provider {
+            Provider::Cpu => Ok(Vec::new()),
+            Provider::Cuda => Ok(vec![self.cuda(captures).dispatch()]),
+            Provider::TensorRt => {
+                let engine = self.engine(source)?;
+                engine.check(source)?;
+                Ok(self.dispatches(&engine, captures, log))
+            }
+        }
+    }
+
+    fn cuda(&self, graph: bool) -> Cuda {
+        let RuntimeOptions { device, gpu_memory, tf32, conv_search, .. } = self.options;
+        Cuda { device, memory: gpu_memory, graph, tf32, conv_search }
+    }
+
+    /// TensorRT, and CUDA for what TensorRT does not take.
+    fn dispatches(&self, engine: &Engine, graph: bool, log: bool) -> Vec<ExecutionProviderDispatch> {
+        let tensorrt = tensorrt::TensorRt {
+            device: self.options.device,
+            engines: engine.folder.clone(),
+            prefix: engine.prefix.to_owned(),
+            timings: engine.timings.clone(),
+            profile: engine.profile.clone(),
+            level: self.level(),
+            workspace: self.options.gpu_memory,
+            graph,
+            log,
+        };
+        vec![tensorrt.dispatch(), self.cuda(false).dispatch()]
+    }
+
+    fn level(&self) -> u8 {
+        self.options.builder_level.unwrap_or(tensorrt::DEFAULT_LEVEL)
+    }
+
+    fn engine(&self, source: &GraphSource) -> Result<Engine> {
+        let shapes = self.options.shapes.as_ref();
+        let shapes =
+            shapes.ok_or_else(|| Error::new(Kind::Internal, "tensorrt without a profile of shapes"))?;
+        let profile = shapes.profile(source.component, &source.spec)?;
+        let gpu = key::Gpu::find(std::path::Path::new("/"), self.options.device);
+        let versions = key::Versions {
+            ort: self.library.version.clone(),
+            tensorrt: library::version_of("libnvinfer.so"),
+            cuda: library::version_of("libcudart.so"),
+        };
+        let (graph, level) = (&source.spec, self.level());
+        let key = key::EngineKey { graph, versions: &versions, gpu: &gpu, profile: &profile, level };
+        let none = || Error::new(Kind::Io, "there is no cache folder; name one in KANDINSKY_CACHE");
+        let root = crate::store::cache_folder().ok_or_else(none)?.join("tensorrt");
+        Ok(Engine {
+            folder: root.join(key.name()),
+            timings: root.join(key.timings()),
+            key: key.text(),
+            prefix: source.component.name(),
+            profile,
+        })
+    }
+
+    fn opened(
+        &self,
+        source: &GraphSource,
+        providers: Vec<ExecutionProviderDispatch>,
+        log: Option<Log>,
+    ) -> Result<Session> {
+        with_environment(&self.library, self.threads, |environment| {
+            session(environment, source, providers, log).map_err(|e| {
+                let kind = if self.provider == Provider::Cpu { Kind::BadModel } else { Kind::NoRuntime };
+                let (component, provider) = (source.component, self.provider.name());
+                let reason = short(&e.to_string());
+                Error::new(kind, format!("onnx runtime refuses {component} on {provider}: {reason}"))
+            })
+        })
     }
 }
 
@@ -72,29 +168,63 @@ impl Runtime for Ort {
     }
 
     fn open(&self, source: &GraphSource) -> Result<Box<dyn Graph>> {
-        let session = with_environment(&self.library, self.threads, |environment| {
-            self.session(environment, source).map_err(|e| {
-                let kind = if self.provider == Provider::Cpu { Kind::BadModel } else { Kind::NoRuntime };
-                let (component, provider) = (source.component, self.provider.name());
-                let reason = short(&e.to_string());
-                Error::new(kind, format!("onnx runtime refuses {component} on {provider}: {reason}"))
-            })
-        })?;
-        let source =
-            GraphSource { component: source.component, path: source.path.clone(), spec: source.spec.clone() };
-        Ok(Box::new(OrtGraph { source, session }))
+        if self.provider.is_gpu() && is_step(source) {
+            return self.open_bound(source);
+        }
+        let session = self.opened(source, self.providers(source, false, false)?, None)?;
+        Ok(Box::new(OrtGraph { source: copy(source), session }))
     }
 }
 
-impl Ort {
-    fn session(&self, environment: &Environment, source: &GraphSource) -> ort::Result<Session> {
-        let mut builder = Session::builder(environment)?
-            .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_memory_pattern(false)?;
-        if let Some(provider) = self.provider.dispatch(self.device) {
-            builder = builder.with_execution_providers([provider])?;
+/// Whether a graph is called at every step of a denoising loop.
+fn is_step(source: &GraphSource) -> bool {
+    matches!(source.component, Component::UnetStep | Component::InpaintStep)
+}
+
+fn copy(source: &GraphSource) -> GraphSource {
+    GraphSource { component: source.component, path: source.path.clone(), spec: source.spec.clone() }
+}
+
+fn session(
+    environment: &Environment,
+    source: &GraphSource,
+    providers: Vec<ExecutionProviderDispatch>,
+    log: Option<Log>,
+) -> ort::Result<Session> {
+    let mut builder = Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_memory_pattern(false)?;
+    if let Some(log) = log {
+        let tell = move |_: LogLevel, _: &str, _: &str, _: &str, line: &str| log(line);
+        builder = builder.with_logger(Arc::new(tell))?.with_log_level(LogLevel::Info)?;
+    }
+    if !providers.is_empty() {
+        builder = builder.with_execution_providers(providers)?;
+    }
+    builder.commit_from_file(&source.path)
+}
+
+/// Where the TensorRT engine of a graph lies, and for what it holds.
+struct Engine {
+    folder: PathBuf,
+    timings: PathBuf,
+    key: String,
+    prefix: &'static str,
+    profile: [String; 3],
+}
+
+impl Engine {
+    /// Refuses a graph of which no engine was built: building takes minutes, and no request waits for it.
+    fn check(&self, source: &GraphSource) -> Result<()> {
+        if self.folder.join(PREPARED).is_file() {
+            return Ok(());
         }
-        builder.commit_from_file(&source.path)
+        let message = format!(
+            "there is no tensorrt engine of {} for this GPU, these libraries and these sizes; kandinsky prepare \
+             --runtime tensorrt builds it",
+            source.component
+        );
+        Err(Error::new(Kind::NoRuntime, message))
     }
 }
 
@@ -148,7 +278,7 @@ fn view(value: &Value) -> ort::Result<SessionInputValue<'_>> {
     })
 }
 
-fn taken(value: &DynValue) -> ort::Result<Value> {
+pub(super) fn taken(value: &DynValue) -> ort::Result<Value> {
     let sides = |shape: &ort::value::Shape| {
         IxDyn(&shape.iter().map(|side| usize::try_from(*side).unwrap_or(0)).collect::<Vec<_>>())
     };

@@ -11,6 +11,7 @@ use crate::graph::{Graph, Scope};
 use crate::weights::Weights;
 use crate::{Error, Result, config};
 use kandinsky_models::Component;
+use kandinsky_models::manifest::Target;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,7 +50,21 @@ pub struct Drawing {
 /// When the config (read from `config_path`, which is named in messages) lacks a field or asks for
 /// something that is not drawn, or a tensor is missing or has another shape.
 pub fn draw(kind: Kind, config: &Value, config_path: &Path, weights: &dyn Weights) -> Result<Vec<Drawing>> {
-    draw_with(kind, config, config_path, Some(weights))
+    draw_for(Target::Portable, kind, config, config_path, weights)
+}
+
+/// As [`draw`], for a target.
+///
+/// # Errors
+/// As [`draw`].
+pub fn draw_for(
+    target: Target,
+    kind: Kind,
+    config: &Value,
+    config_path: &Path,
+    weights: &dyn Weights,
+) -> Result<Vec<Drawing>> {
+    draw_with(kind, config, config_path, Sheet { target, weights: Some(weights) })
 }
 
 /// Every tensor that a network has in a checkpoint, with its shape, sorted by name.
@@ -57,7 +72,7 @@ pub fn draw(kind: Kind, config: &Value, config_path: &Path, weights: &dyn Weight
 /// # Errors
 /// When the config cannot be drawn, as in [`draw`].
 pub fn tensors(kind: Kind, config: &Value, config_path: &Path) -> Result<Vec<(String, Vec<usize>)>> {
-    let drawings = draw_with(kind, config, config_path, None)?;
+    let drawings = draw_with(kind, config, config_path, Sheet { target: Target::Portable, weights: None })?;
     let all = drawings.iter().flat_map(|drawing| drawing.graph.tensors().clone());
     Ok(all.collect::<BTreeMap<_, _>>().into_iter().collect())
 }
@@ -85,40 +100,47 @@ pub fn unsplit(kind: Kind, config: &Value, config_path: &Path, weights: &dyn Wei
     }
 }
 
-fn draw_with(kind: Kind, config: &Value, path: &Path, weights: Option<&dyn Weights>) -> Result<Vec<Drawing>> {
+/// What a network is drawn on.
+#[derive(Clone, Copy)]
+struct Sheet<'a> {
+    target: Target,
+    weights: Option<&'a dyn Weights>,
+}
+
+fn draw_with(kind: Kind, config: &Value, path: &Path, sheet: Sheet<'_>) -> Result<Vec<Drawing>> {
     match kind {
         Kind::TextEncoder => {
             let c = config::TextEncoder::read(config, path)?;
-            Ok(vec![one(Component::TextEncoder, weights, &|w| text_encoder::draw(w, &c))?])
+            Ok(vec![one(Component::TextEncoder, sheet, &|w| text_encoder::draw(w, &c))?])
         }
         Kind::ImageEncoder => {
             let c = config::ImageEncoder::read(config, path)?;
-            Ok(vec![one(Component::ImageEncoder, weights, &|w| image_encoder::draw(w, &c))?])
+            Ok(vec![one(Component::ImageEncoder, sheet, &|w| image_encoder::draw(w, &c))?])
         }
         Kind::MultilingualEncoder => {
             let c = config::MultilingualEncoder::read(config, path)?;
-            Ok(vec![one(Component::MultilingualEncoder, weights, &|w| multilingual_encoder::draw(w, &c))?])
+            Ok(vec![one(Component::MultilingualEncoder, sheet, &|w| multilingual_encoder::draw(w, &c))?])
         }
         Kind::Prior => {
             let c = config::Prior::read(config, path)?;
             Ok(vec![
-                one(Component::PriorPrefix, weights, &|w| prior::prefix(w, &c))?,
-                one(Component::PriorStep, weights, &|w| prior::step(w, &c))?,
+                one(Component::PriorPrefix, sheet, &|w| prior::prefix(w, &c))?,
+                one(Component::PriorStep, sheet, &|w| prior::step(w, &c))?,
             ])
         }
         Kind::Unet => {
-            unets([Component::UnetContext, Component::UnetFilm, Component::UnetStep], config, path, weights)
+            unets([Component::UnetContext, Component::UnetFilm, Component::UnetStep], config, path, sheet)
         }
         Kind::InpaintUnet => {
             let parts = [Component::InpaintContext, Component::InpaintFilm, Component::InpaintStep];
-            unets(parts, config, path, weights)
+            unets(parts, config, path, sheet)
         }
         Kind::Movq => {
             let c = config::Movq::read(config, path)?;
             Ok(vec![
-                one(Component::MovqEncoder, weights, &|w| movq::encoder(w, &c))?,
-                one(Component::MovqQuantize, weights, &|w| movq::quantize(w, &c))?,
-                one(Component::MovqDecoder, weights, &|w| movq::decoder(w, &c))?,
+                one(Component::MovqEncoder, sheet, &|w| movq::encoder(w, &c))?,
+                one(Component::MovqQuantize, sheet, &|w| movq::quantize(w, &c))?,
+                one(Component::MovqDecoder, sheet, &|w| movq::decoder(w, &c))?,
             ])
         }
     }
@@ -128,20 +150,16 @@ fn unets(
     [context, film, step]: [Component; 3],
     config: &Value,
     path: &Path,
-    weights: Option<&dyn Weights>,
+    sheet: Sheet<'_>,
 ) -> Result<Vec<Drawing>> {
     let c = config::Unet::read(config, path)?;
     Ok(vec![
-        one(context, weights, &|w| unet::context(w, &c))?,
-        one(film, weights, &|w| unet::film(w, &c))?,
-        one(step, weights, &|w| unet::step(w, &c))?,
+        one(context, sheet, &|w| unet::context(w, &c))?,
+        one(film, sheet, &|w| unet::film(w, &c))?,
+        one(step, sheet, &|w| unet::step(w, &c))?,
     ])
 }
 
-fn one(
-    component: Component,
-    weights: Option<&dyn Weights>,
-    pen: &dyn Fn(&Scope<'_>) -> Result<()>,
-) -> Result<Drawing> {
-    Ok(Drawing { component, graph: Graph::draw(component.name(), weights, pen)? })
+fn one(component: Component, sheet: Sheet<'_>, pen: &dyn Fn(&Scope<'_>) -> Result<()>) -> Result<Drawing> {
+    Ok(Drawing { component, graph: Graph::draw_for(sheet.target, component.name(), sheet.weights, pen)? })
 }

@@ -17,7 +17,7 @@ pub fn encoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
     let pixels = w.input("pixels", F32, &format!("batch, {}, {f}*h, {f}*w", c.pixels_in))?;
     let encoder = w.at("encoder");
     let norm = |w: &Scope<'_>, x: &Value| group_norm(w, x, c.groups);
-    let mut h = conv(&encoder.at("conv_in"), &pixels, c.outermost(), 3)?; // (B, C, f·h, f·w)
+    let mut h = conv(&encoder.at("conv_in"), &w.picture(&pixels)?, c.outermost(), 3)?; // (B, C, f·h, f·w)
     for (i, (channels, attention)) in c.channels.iter().zip(&c.attention_down).enumerate() {
         let level = encoder.at(format!("down_blocks.{i}"));
         for j in 0..c.layers {
@@ -40,11 +40,13 @@ pub fn encoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
     let h = silu(w, &norm(&encoder.at("conv_norm_out"), &h)?)?; // (B, C, h, w)
     let h = conv(&encoder.at("conv_out"), &h, c.latent, 3)?; // (B, z, h, w)
     let latents = conv(&w.at("quant_conv"), &h, c.latent, 1)?;
-    w.output("latents", &latents, &format!("batch, {}, h, w", c.latent))
+    w.output("latents", &w.planes(&latents)?, &format!("batch, {}, h, w", c.latent))
 }
 
 /// Latents (B, z, h, w) to the nearest codebook entries and their indices (B, h, w).
 pub fn quantize(w: &Scope<'_>, c: &Movq) -> Result<()> {
+    // Which entry is nearest is decided by small differences.
+    let w = &w.wide();
     let latents = w.input("latents", F32, &format!("batch, {}, h, w", c.latent))?;
     let codes = w.tensor("quantize.embedding.weight", &[c.codes, c.latent])?;
     let z = w.transpose(&latents, &[0, 2, 3, 1])?; // (B, h, w, z)
@@ -60,7 +62,7 @@ pub fn quantize(w: &Scope<'_>, c: &Movq) -> Result<()> {
 
 /// Latents (B, z, h, w) to pixels (B, 3, f·h, f·w).
 pub fn decoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
-    let latents = w.input("latents", F32, &format!("batch, {}, h, w", c.latent))?;
+    let latents = w.picture(&w.input("latents", F32, &format!("batch, {}, h, w", c.latent))?)?;
     let decoder = w.at("decoder");
     let h = conv(&w.at("post_quant_conv"), &latents, c.latent, 1)?; // (B, z, h, w)
     let mut h = conv(&decoder.at("conv_in"), &h, c.innermost(), 3)?; // (B, C, h, w)
@@ -86,7 +88,7 @@ pub fn decoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
     let h = silu(w, &spatial_norm(&decoder.at("conv_norm_out"), &h, z)?)?; // (B, C, f·h, f·w)
     let pixels = conv(&decoder.at("conv_out"), &h, c.pixels_out, 3)?;
     let f = c.factor();
-    w.output("pixels", &pixels, &format!("batch, {}, {f}*h, {f}*w", c.pixels_out))
+    w.output("pixels", &w.planes(&pixels)?, &format!("batch, {}, {f}*h, {f}*w", c.pixels_out))
 }
 
 fn decoder_block(w: &Scope<'_>, x: Value, channels: usize, z: Latent<'_>, j: usize) -> Result<Value> {

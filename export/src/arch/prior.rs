@@ -45,7 +45,7 @@ pub fn prefix(w: &Scope<'_>, c: &Prior) -> Result<()> {
 /// A noisy embedding at a time, and the prefix of its prompt, to the embedding that the network predicts.
 pub fn step(w: &Scope<'_>, c: &Prior) -> Result<()> {
     let x = w.input("x", F32, &format!("batch, {}", c.embedding))?;
-    let t = w.input("t", F32, "batch")?;
+    let t = w.wide().input("t", F32, "batch")?;
     let k = w.input("k", F32, &cache_shape(c))?;
     let v = w.input("v", F32, &cache_shape(c))?;
     let mask = w.input("mask", F32, "batch, tokens")?;
@@ -73,7 +73,7 @@ pub fn step(w: &Scope<'_>, c: &Prior) -> Result<()> {
 /// The whole network at once, all tokens at every step: what the parts are compared with.
 pub fn unsplit(w: &Scope<'_>, c: &Prior) -> Result<()> {
     let x = w.input("x", F32, &format!("batch, {}", c.embedding))?;
-    let t = w.input("t", F32, "batch")?;
+    let t = w.wide().input("t", F32, "batch")?;
     let (text, mask) = text_tokens(w, c, &c.tokens.to_string())?; // (B, S+1, W)
     let mut x = w.concat(&[&text, &step_tokens(w, c, &x, &t)?], 1)?; // (B, S+4, W)
     let all = c.tokens + Prior::ADDITIONAL;

@@ -93,7 +93,7 @@ pub fn context(w: &Scope<'_>, c: &Unet) -> Result<()> {
 
 /// Times and what the prompt adds to them, to scale and shift of every residual block.
 pub fn film(w: &Scope<'_>, c: &Unet) -> Result<()> {
-    let t = w.input("t", F32, "steps")?;
+    let t = w.wide().input("t", F32, "steps")?;
     let aug = w.input("aug", F32, &format!("batch, {}", c.time()))?;
     let time = time_embed(&w.at("time_embedding"), &t, c.outermost(), c.time())?; // (T, E)
     let emb = w.add(&w.unsqueeze(&time, &[1])?, &w.unsqueeze(&aug, &[0])?)?; // (T, B, E)
@@ -116,7 +116,7 @@ pub fn step(w: &Scope<'_>, c: &Unet) -> Result<()> {
     let channels: Vec<usize> =
         block_channels(c).into_iter().flat_map(|(_, channels)| [channels; 2]).collect();
     let film = w.input("film", F32, &format!("batch, {}", channels.iter().sum::<usize>()))?;
-    let film = w.split(&w.unsqueeze(&film, &[2, 3])?, 1, &channels)?; // (B, c, 1, 1) each
+    let film = w.split(&w.one_pixel(&film)?, w.channel_axis(), &channels)?;
     let mut films = film.chunks_exact(2);
     let heads = block_heads(c);
     let shape = format!("batch, {}, tokens+{IMAGE_TOKENS}, {}", heads.iter().sum::<usize>(), c.head);
@@ -140,7 +140,7 @@ pub fn step(w: &Scope<'_>, c: &Unet) -> Result<()> {
 /// compared with.
 pub fn unsplit(w: &Scope<'_>, c: &Unet) -> Result<()> {
     let sample = sample(w, c)?;
-    let t = w.input("t", F32, "batch")?;
+    let t = w.wide().input("t", F32, "batch")?;
     let (tokens, aug) = prompt(w, c)?;
     let time = time_embed(&w.at("time_embedding"), &t, c.outermost(), c.time())?;
     let emb = silu(w, &w.add(&time, &aug)?)?; // (B, E)
@@ -150,7 +150,7 @@ pub fn unsplit(w: &Scope<'_>, c: &Unet) -> Result<()> {
         sample,
         &mut |w, channels| {
             let film = linear(&w.at("time_emb_proj"), &emb, 2 * channels)?;
-            let mut film = w.split(&w.unsqueeze(&film, &[2, 3])?, 1, &[channels; 2])?.into_iter();
+            let mut film = w.split(&w.one_pixel(&film)?, w.channel_axis(), &[channels; 2])?.into_iter();
             let mut half = || film.next().ok_or_else(|| w.wrong("half a film"));
             Ok(Film { scale: half()?, shift: half()? })
         },
@@ -189,7 +189,7 @@ fn walk(
             }
             Stage::Join => {
                 let before = kept.pop().ok_or_else(|| w.wrong("nothing was kept"))?;
-                w.concat(&[&h, &before], 1)?
+                w.concat(&[&h, &before], w.channel_axis())?
             }
         };
     }
@@ -222,11 +222,11 @@ fn context_of(w: &Scope<'_>, c: &Unet, tokens: &Value, channels: usize) -> Resul
 }
 
 fn sample(w: &Scope<'_>, c: &Unet) -> Result<Value> {
-    w.input("sample", F32, &format!("batch, {}, {}", c.inputs, sides(c)))
+    w.picture(&w.input("sample", F32, &format!("batch, {}, {}", c.inputs, sides(c)))?)
 }
 
 fn output(w: &Scope<'_>, c: &Unet, out: &Value) -> Result<()> {
-    w.output("out", out, &format!("batch, {}, {}", c.outputs, sides(c)))
+    w.output("out", &w.planes(out)?, &format!("batch, {}, {}", c.outputs, sides(c)))
 }
 
 /// Height and width of a latent: multiples of 2 to the number of halvings.

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::graph::{Scope, Value};
+use kandinsky_models::manifest::Target;
 
 /// The activation between the two layers of a perceptron.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,7 @@ impl Activation {
     pub fn apply(self, w: &Scope<'_>, x: &Value) -> Result<Value> {
         match self {
             Self::Gelu => gelu(w, x),
+            Self::QuickGelu if w.target() == Target::Cuda => Ok(w.quick_gelu(x, 1.702)),
             Self::QuickGelu => {
                 let gate = w.sigmoid(&w.mul(x, &w.scalar(1.702)?)?);
                 w.mul(x, &gate)
@@ -27,6 +29,9 @@ impl Activation {
 
 /// x·sigmoid(x).
 pub fn silu(w: &Scope<'_>, x: &Value) -> Result<Value> {
+    if w.target() == Target::Cuda {
+        return Ok(w.quick_gelu(x, 1.0));
+    }
     w.mul(x, &w.sigmoid(x))
 }
 

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::block::{Groups, group_norm, linear};
 use crate::graph::{Scope, Value};
+use kandinsky_models::manifest::Target;
 
 /// What is added where a token must not look: its weight becomes exactly 0 after the softmax. Kandinsky's
 /// prior adds this number.
@@ -27,7 +28,32 @@ pub fn attend(w: &Scope<'_>, q: &Value, [k, v]: [&Value; 2], bias: Option<&Value
     w.reshape(&w.transpose(&mixed, &[0, 2, 1, 3])?, &[0, 0, -1]) // (B, Q, heads·N)
 }
 
-/// Attention of the pixels of a picture (B, C, H, W) to each other and to a context's keys and values
+/// As [`attend`], for pixels. One head over all channels sums so many products that f16 may overflow: its
+/// scores are f32.
+fn attend_pixels(w: &Scope<'_>, q: &Value, [k, v]: [&Value; 2], one_head: bool) -> Result<Value> {
+    let f = if one_head { w.wide() } else { w.clone() };
+    let [q, k, v] = [q, k, v].map(|x| f.in_place(x));
+    Ok(w.in_place(&attend(&f, &q, [&k, &v], None)?))
+}
+
+/// As [`attend_pixels`], in CUDA's own operator: rows (B, H·W, C), behind those of a context
+/// (B, heads, K, head).
+fn fused(
+    w: &Scope<'_>,
+    q: &Value,
+    [mut k, mut v]: [Value; 2],
+    heads: usize,
+    context: Option<[&Value; 2]>,
+) -> Result<Value> {
+    let rows = |x: &Value| w.reshape(&w.transpose(x, &[0, 2, 1, 3])?, &[0, 0, -1]); // (B, K, C)
+    if let Some([context_k, context_v]) = context {
+        k = w.concat(&[&rows(context_k)?, &k], 1)?; // (B, K + H·W, C)
+        v = w.concat(&[&rows(context_v)?, &v], 1)?;
+    }
+    w.multi_head_attention(q, [&k, &v], heads)
+}
+
+/// Attention of the pixels of a picture to each other and to a context's keys and values
 /// (B, heads, K, head), with the picture added. `normalize` is what comes before; heads have `head`
 /// channels.
 pub fn spatial_attention(
@@ -37,19 +63,32 @@ pub fn spatial_attention(
     context: Option<[&Value; 2]>,
     normalize: impl FnOnce(&Scope<'_>, &Value) -> Result<Value>,
 ) -> Result<Value> {
-    let channels = w.known(x, 1)?;
-    let h = w.reshape(&normalize(w, x)?, &[0, 0, -1])?; // (B, C, H·W)
-    let h = w.transpose(&h, &[0, 2, 1])?; // (B, H·W, C)
-    let projected = |name: &str| heads(w, &linear(&w.at(name), &h, channels)?, channels / head);
-    let q = projected("to_q")?; // (B, heads, H·W, head)
-    let (mut k, mut v) = (projected("to_k")?, projected("to_v")?);
+    let channels = w.channels(x)?;
+    let h = w.pixels(&normalize(w, x)?)?; // (B, H·W, C)
+    let projected = |name: &str| linear(&w.at(name), &h, channels);
+    let [q, k, v] = [projected("to_q")?, projected("to_k")?, projected("to_v")?]; // (B, H·W, C)
+    let count = channels / head;
+    let h = if w.target() == Target::Cuda && count > 1 {
+        fused(w, &q, [k, v], count, context)?
+    } else {
+        by_head(w, [&q, &k, &v], count, context)?
+    };
+    w.add(&w.unpixels(&linear(&w.at("to_out.0"), &h, channels)?, x)?, x)
+}
+
+fn by_head(
+    w: &Scope<'_>,
+    [q, k, v]: [&Value; 3],
+    count: usize,
+    context: Option<[&Value; 2]>,
+) -> Result<Value> {
+    let q = heads(w, q, count)?; // (B, heads, H·W, head)
+    let (mut k, mut v) = (heads(w, k, count)?, heads(w, v, count)?);
     if let Some([context_k, context_v]) = context {
         k = w.concat(&[context_k, &k], 2)?; // (B, heads, K + H·W, head)
         v = w.concat(&[context_v, &v], 2)?;
     }
-    let h = linear(&w.at("to_out.0"), &attend(w, &q, [&k, &v], None)?, channels)?; // (B, H·W, C)
-    let h = w.reshape_like(&w.transpose(&h, &[0, 2, 1])?, x); // (B, C, H, W)
-    w.add(&h, x)
+    attend_pixels(w, &q, [&k, &v], count == 1)
 }
 
 /// Group normalisation as the first step of [`spatial_attention`].

@@ -1,29 +1,50 @@
 //! Normalisations.
 //!
 //! Group normalisation is drawn as instance normalisation of the groups: the operator of that name is
-//! slower on ONNX Runtime's CPU and unknown to other runtimes.
+//! slower on ONNX Runtime's CPU and unknown to other runtimes. GPUs have it, and compute it in f32.
 
 use crate::Result;
 use crate::block::{Film, Groups};
 use crate::graph::{Scope, Value};
+use kandinsky_models::manifest::Target;
 
 /// Layer normalisation of rows (.., C).
 pub fn layer_norm(w: &Scope<'_>, x: &Value, epsilon: f32) -> Result<Value> {
     let width = w.known(x, x.dims().len().saturating_sub(1))?;
-    Ok(w.layer_normalization(x, &w.tensor("weight", &[width])?, &w.tensor("bias", &[width])?, epsilon))
+    // CUDA's kernel sums in f32 whatever it is given; TensorRT's does as the types say.
+    let f = if w.target() == Target::TensorRt { w.wide() } else { w.clone() };
+    let (gain, shift) = (f.tensor("weight", &[width])?, f.tensor("bias", &[width])?);
+    Ok(w.in_place(&f.layer_normalization(&f.in_place(x), &gain, &shift, epsilon)))
 }
 
-/// Group normalisation of pictures (B, C, H, W).
+/// Group normalisation of pictures.
 pub fn group_norm(w: &Scope<'_>, x: &Value, groups: Groups) -> Result<Value> {
+    if w.target() != Target::Portable {
+        return native(w, x, groups);
+    }
     let channels = w.known(x, 1)?;
     let gain = w.tensor_as("weight", &[channels], &[channels, 1, 1])?;
     let shift = w.tensor_as("bias", &[channels], &[channels, 1, 1])?;
     w.add(&w.mul(&normalized(w, x, groups)?, &gain)?, &shift)
 }
 
+/// Group normalisation as GPUs have it: one operator, in f32 inside.
+fn native(w: &Scope<'_>, x: &Value, groups: Groups) -> Result<Value> {
+    if w.channels_last() {
+        return w.group_norm_last(x, groups.count, groups.epsilon);
+    }
+    let (f, channels) = (w.wide(), w.channels(x)?);
+    let (gain, shift) = (f.tensor("weight", &[channels])?, f.tensor("bias", &[channels])?);
+    Ok(w.in_place(&f.group_normalization(&f.in_place(x), [&gain, &shift], groups.count, groups.epsilon)?))
+}
+
 /// Group normalisation, then a scale and shift of each channel of each row: norm(x)·(1 + scale) + shift.
 /// The two gains are joined while they are small (B, C, 1, 1), so that pictures are passed over once.
 pub fn group_norm_film(w: &Scope<'_>, x: &Value, film: &Film, groups: Groups) -> Result<Value> {
+    if w.target() != Target::Portable {
+        let scale = w.add(&film.scale, &w.scalar(1.0)?)?; // a pixel
+        return w.add(&w.mul(&native(w, x, groups)?, &scale)?, &film.shift);
+    }
     let channels = w.known(x, 1)?;
     let gain = w.tensor_as("weight", &[channels], &[channels, 1, 1])?;
     let bias = w.tensor_as("bias", &[channels], &[channels, 1, 1])?;

@@ -25,7 +25,7 @@ impl Resample {
     }
 }
 
-/// Scale and shift of a residual block's channels, (B, C, 1, 1) each.
+/// Scale and shift of a residual block's channels, a picture of one pixel each.
 #[derive(Debug, Clone)]
 pub struct Film {
     /// Added to 1, then multiplied.
@@ -76,5 +76,5 @@ pub fn resnet(
 
 /// The input, with as many channels as the output.
 fn shortcut(w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
-    if w.known(x, 1)? == out { Ok(x.clone()) } else { conv(&w.at("conv_shortcut"), x, out, 1) }
+    if w.channels(x)? == out { Ok(x.clone()) } else { conv(&w.at("conv_shortcut"), x, out, 1) }
 }

@@ -2,8 +2,9 @@
 
 use crate::Result;
 use crate::block::norm::normalized;
-use crate::block::{Groups, conv};
+use crate::block::{Groups, conv, group_norm};
 use crate::graph::{Scope, Value};
+use kandinsky_models::manifest::Target;
 
 /// Groups of every spatial normalisation (fixed in the reference, whatever the config says).
 pub const GROUPS: usize = 32;
@@ -22,15 +23,21 @@ pub struct Latent<'a> {
 /// norm(x)·conv_y(z) + conv_b(z) of a picture x (B, C, f·h, f·w). Convolutions of 1 x 1 commute with
 /// repeating pixels, so gain and shift are made at the latent's size and then enlarged.
 pub fn spatial_norm(w: &Scope<'_>, x: &Value, z: Latent<'_>) -> Result<Value> {
-    let channels = w.known(x, 1)?;
-    let affine = w.at("norm_layer");
+    let (channels, affine) = (w.channels(x)?, w.at("norm_layer"));
+    let groups = Groups { count: GROUPS, epsilon: EPSILON };
+    if w.target() != Target::Portable {
+        let x = group_norm(&affine, x, groups)?;
+        let y = conv(&w.at("conv_y"), z.value, channels, 1)?;
+        let b = conv(&w.at("conv_b"), z.value, channels, 1)?;
+        return w.add(&w.mul(&x, &enlarged(w, &y, z.factor)?)?, &enlarged(w, &b, z.factor)?);
+    }
     let gain = affine.tensor_as("weight", &[channels], &[channels, 1, 1])?;
     let shift = affine.tensor_as("bias", &[channels], &[channels, 1, 1])?;
     let y = conv(&w.at("conv_y"), z.value, channels, 1)?; // (B, C, h, w)
     let b = conv(&w.at("conv_b"), z.value, channels, 1)?; // (B, C, h, w)
     let b = w.add(&w.mul(&shift, &y)?, &b)?;
     let y = w.mul(&gain, &y)?;
-    let x = normalized(w, x, Groups { count: GROUPS, epsilon: EPSILON })?; // (B, C, f·h, f·w)
+    let x = normalized(w, x, groups)?; // (B, C, f·h, f·w)
     w.add(&w.mul(&x, &enlarged(w, &y, z.factor)?)?, &enlarged(w, &b, z.factor)?)
 }
 

@@ -8,12 +8,14 @@ use crate::number::{float, narrow};
 /// The longest wavelength over 2π.
 const MAX_PERIOD: f64 = 10_000.0;
 
-/// Cosines, then sines, of times (T) at `channels`/2 wavelengths, through two layers: (T, out).
+/// Cosines, then sines, of times (T), which are f32 on every target, at `channels`/2 wavelengths, through two layers: (T, out).
 pub fn time_embed(w: &Scope<'_>, t: &Value, channels: usize, out: usize) -> Result<Value> {
     let half = channels / 2;
-    let frequencies = w.floats("frequencies", &[half], frequencies(half))?;
-    let angles = w.mul(&w.unsqueeze(t, &[1])?, &frequencies)?; // (T, channels/2)
-    let waves = w.concat(&[&w.cos(&angles), &w.sin(&angles)], 1)?; // (T, channels)
+    // f16 would round a time of 999 to halves.
+    let f = w.wide();
+    let frequencies = f.floats("frequencies", &[half], frequencies(half))?;
+    let angles = f.mul(&f.unsqueeze(t, &[1])?, &frequencies)?; // (T, channels/2)
+    let waves = w.in_place(&f.concat(&[&f.cos(&angles), &f.sin(&angles)], 1)?); // (T, channels)
     let h = linear(&w.at("linear_1"), &waves, out)?; // (T, out)
     linear(&w.at("linear_2"), &silu(w, &h)?, out) // (T, out)
 }

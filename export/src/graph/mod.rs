@@ -4,9 +4,12 @@
 //! tree of names, so that a weight is asked for by its last name and every node is called after the
 //! place where it was drawn. [`Graph::write`] puts the result on disk.
 
+mod contrib;
 mod model;
 mod op;
+mod picture;
 mod scope;
+mod types;
 mod write;
 
 pub use op::Number;
@@ -14,7 +17,7 @@ pub use scope::Scope;
 
 use crate::weights::Weights;
 use crate::{Error, Result};
-use kandinsky_models::manifest::{Dtype, Port};
+use kandinsky_models::manifest::{Dtype, Port, Target};
 use kandinsky_models::onnx::NodeProto;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,16 +31,41 @@ pub type Dims = Vec<Option<usize>>;
 pub struct Value {
     name: Rc<str>,
     dims: Rc<[Option<usize>]>,
+    element: Element,
+}
+
+/// What a value's elements are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float; only in graphs for GPUs.
+    F16,
+    /// 64-bit integer.
+    I64,
+    /// Boolean.
+    Bool,
+}
+
+impl Element {
+    fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F16)
+    }
 }
 
 impl Value {
-    fn new(name: impl Into<Rc<str>>, dims: impl Into<Rc<[Option<usize>]>>) -> Self {
-        Self { name: name.into(), dims: dims.into() }
+    fn new(name: impl Into<Rc<str>>, dims: impl Into<Rc<[Option<usize>]>>, element: Element) -> Self {
+        Self { name: name.into(), dims: dims.into(), element }
     }
 
     /// Its sides.
     pub fn dims(&self) -> &[Option<usize>] {
         &self.dims
+    }
+
+    /// What its elements are.
+    pub fn element(&self) -> Element {
+        self.element
     }
 }
 
@@ -45,6 +73,7 @@ impl Value {
 #[derive(Debug, Clone)]
 pub struct Graph {
     name: String,
+    target: Target,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
     nodes: Vec<NodeProto>,
@@ -59,13 +88,14 @@ pub struct Graph {
 struct Initializer {
     name: String,
     dims: Vec<usize>,
+    element: Element,
     content: Content,
 }
 
 impl Initializer {
     /// Whether it comes from the checkpoint.
     fn is_weight(&self) -> bool {
-        matches!(self.content, Content::Rows(_) | Content::Transposed(_))
+        !matches!(self.content, Content::Floats(_) | Content::Ints(_))
     }
 
     /// How many elements it has.
@@ -81,6 +111,8 @@ enum Content {
     Rows(Vec<String>),
     /// One matrix of the checkpoint, rows and columns exchanged.
     Transposed(String),
+    /// One kernel (out, in, k, k) of the checkpoint, its input channels last.
+    ChannelsLast(String),
     /// Floats of the drawing, never narrowed.
     Floats(Vec<f32>),
     /// Integers of the drawing.
@@ -98,8 +130,22 @@ impl Graph {
         weights: Option<&dyn Weights>,
         pen: impl FnOnce(&Scope<'_>) -> Result<()>,
     ) -> Result<Self> {
+        Self::draw_for(Target::Portable, name, weights, pen)
+    }
+
+    /// As [`Graph::draw`], for a target: values inside are f16 where it is a GPU.
+    ///
+    /// # Errors
+    /// As [`Graph::draw`], and when f16 meets f32.
+    pub fn draw_for(
+        target: Target,
+        name: &str,
+        weights: Option<&dyn Weights>,
+        pen: impl FnOnce(&Scope<'_>) -> Result<()>,
+    ) -> Result<Self> {
         let graph = Self {
             name: name.to_owned(),
+            target,
             inputs: Vec::new(),
             outputs: Vec::new(),
             nodes: Vec::new(),
@@ -107,8 +153,15 @@ impl Graph {
             asked: BTreeMap::new(),
             used: BTreeSet::new(),
         };
-        let sheet = scope::Sheet { weights, graph: RefCell::new(graph), names: RefCell::default() };
+        let sheet = scope::Sheet {
+            weights,
+            target,
+            graph: RefCell::new(graph),
+            names: RefCell::default(),
+            elements: RefCell::default(),
+        };
         pen(&Scope::root(&sheet))?;
+        types::check(&sheet)?;
         let mut graph = sheet.graph.into_inner();
         graph.used = graph.asked.keys().cloned().collect();
         Ok(graph)

@@ -1,20 +1,18 @@
 //! A drawing in ONNX's own terms: nodes, and the types at the border.
 
 use super::Graph;
-use kandinsky_models::manifest::{Dtype, Port, Precision};
+use kandinsky_models::manifest::{Dtype, Port, Precision, Target};
 use kandinsky_models::onnx::{
-    AttributeProto, Dimension, GraphProto, IR_VERSION, ModelProto, NodeProto, OPSET, OperatorSetIdProto,
-    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type, data_type,
+    AttributeProto, CONTRIB, Dimension, GraphProto, IR_VERSION, ModelProto, NodeProto, OPSET, OPSET_TENSORRT,
+    OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+    attribute_type, data_type,
 };
 use std::collections::BTreeSet;
 
 impl Graph {
     /// The file without its weights' bytes.
     pub(super) fn model(&self, initializer: Vec<TensorProto>, precision: Precision) -> ModelProto {
-        let node = match precision {
-            Precision::F32 => self.nodes.clone(),
-            Precision::F16 => self.widened(),
-        };
+        let node = if self.widens(precision) { self.widened() } else { self.nodes.clone() };
         let graph = GraphProto {
             node,
             name: Some(self.name.clone()),
@@ -28,10 +26,15 @@ impl Graph {
             producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
             producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             graph: Some(graph),
-            opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
+            opset_import: opsets(self.target),
             metadata_props: vec![],
             functions: vec![],
         }
+    }
+
+    /// Whether weights are stored in f16 and made f32 when the graph is opened.
+    pub(super) fn widens(&self, precision: Precision) -> bool {
+        self.target == Target::Portable && precision == Precision::F16
     }
 
     /// The nodes, with narrow weights made wide: at the start, or, where a weight is a table of which
@@ -63,6 +66,18 @@ impl Graph {
             node.op_type.as_deref() == Some("Gather") && node.input.iter().filter(|i| *i == name).count() == 1
         };
         readers.peek().is_some() && readers.all(gathers)
+    }
+}
+
+fn opsets(target: Target) -> Vec<OperatorSetIdProto> {
+    let set = |domain: &str, version| OperatorSetIdProto {
+        domain: Some(domain.to_owned()),
+        version: Some(version),
+    };
+    match target {
+        Target::Portable => vec![set("", OPSET)],
+        Target::Cuda => vec![set("", OPSET), set(CONTRIB, 1)],
+        Target::TensorRt => vec![set("", OPSET_TENSORRT)],
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! All are of opset 18's standard domain. A side that is `None` is known only when the graph runs.
 
-use super::{Dims, Scope, Value};
+use super::{Dims, Element, Scope, Value};
 use crate::Result;
 use kandinsky_models::onnx::{AttributeProto, attribute_type, data_type};
 
@@ -11,6 +11,8 @@ use kandinsky_models::onnx::{AttributeProto, attribute_type, data_type};
 pub enum Number {
     /// 32-bit float.
     F32,
+    /// 16-bit float.
+    F16,
     /// 64-bit integer.
     I64,
 }
@@ -38,7 +40,8 @@ impl Scope<'_> {
 
     /// Where `a` equals `b`: a boolean, to be [`Scope::cast`].
     pub fn equal(&self, a: &Value, b: &Value) -> Result<Value> {
-        self.binary("Equal", a, b)
+        let dims = self.broadcast(&a.dims, &b.dims)?;
+        Ok(self.typed("Equal", &[a, b], vec![], dims, Element::Bool))
     }
 
     /// 1 / (1 + e^-x).
@@ -68,11 +71,12 @@ impl Scope<'_> {
 
     /// The same numbers in another type.
     pub fn cast(&self, x: &Value, to: Number) -> Value {
-        let to = match to {
-            Number::F32 => data_type::FLOAT,
-            Number::I64 => data_type::INT64,
+        let (to, element) = match to {
+            Number::F32 => (data_type::FLOAT, Element::F32),
+            Number::F16 => (data_type::FLOAT16, Element::F16),
+            Number::I64 => (data_type::INT64, Element::I64),
         };
-        self.one("Cast", &[x], vec![int("to", to.into())], x.dims.to_vec())
+        self.typed("Cast", &[x], vec![int("to", to.into())], x.dims.to_vec(), element)
     }
 
     /// Product of matrices (.., M, K) · (.., K, N).
@@ -116,24 +120,32 @@ impl Scope<'_> {
 
     /// Means of 2x2 pixels: half the height and width.
     pub fn halve(&self, x: &Value) -> Result<Value> {
-        let &[b, c, h, w] = &x.dims[..] else { return Err(self.wrong("a mean of other than pictures")) };
+        let planes = self.planes(x)?;
+        let &[b, c, h, w] = planes.dims() else { return Err(self.wrong("a mean of other than pictures")) };
         let attributes = vec![ints("kernel_shape", vec![2, 2]), ints("strides", vec![2, 2])];
-        Ok(self.one("AveragePool", &[x], attributes, vec![b, c, h.map(|h| h / 2), w.map(|w| w / 2)]))
+        let dims = vec![b, c, h.map(|h| h / 2), w.map(|w| w / 2)];
+        self.picture(&self.one("AveragePool", &[&planes], attributes, dims))
     }
 
     /// Every pixel `factor` times as high and wide.
     pub fn enlarge(&self, x: &Value, factor: usize) -> Result<Value> {
-        let &[b, c, h, w] = &x.dims[..] else { return Err(self.wrong("a picture of other than 4 sides")) };
+        if x.dims.len() != 4 {
+            return Err(self.wrong("a picture of other than 4 sides"));
+        }
         let times = u16::try_from(factor).map_err(|_| self.wrong("too large a factor"))?;
-        let scales = self.numbers(&[1.0, 1.0, times.into(), times.into()])?;
+        let channels = self.channel_axis();
+        let scale = |axis: usize| if axis == 0 || axis == channels { 1 } else { times };
+        let scales: Vec<f32> = (0..4).map(|axis| scale(axis).into()).collect();
+        let scales = self.wide().numbers(&scales)?;
         let attributes = vec![
             text("coordinate_transformation_mode", "asymmetric"),
             text("mode", "nearest"),
             text("nearest_mode", "floor"),
         ];
-        let dims = vec![b, c, h.map(|h| h * factor), w.map(|w| w * factor)];
+        let side = |(axis, side): (usize, &Option<usize>)| side.map(|side| side * usize::from(scale(axis)));
+        let dims = x.dims.iter().enumerate().map(side).collect();
         // The second input would be a region of interest, which this mode does not read.
-        let result = self.result("Resize", dims);
+        let result = self.result("Resize", dims, x.element);
         self.push("Resize", &[&x.name, "", &scales.name], attributes, std::slice::from_ref(&result));
         Ok(result)
     }
@@ -146,6 +158,19 @@ impl Scope<'_> {
             vec![float("epsilon", epsilon)],
             x.dims.to_vec(),
         )
+    }
+
+    /// Group normalisation of x (B, C, ..), of TensorRT's operator set.
+    pub fn group_normalization(
+        &self,
+        x: &Value,
+        [gain, shift]: [&Value; 2],
+        groups: usize,
+        epsilon: f32,
+    ) -> Result<Value> {
+        let groups = i64::try_from(groups).map_err(|e| self.wrong(e))?;
+        let attributes = vec![float("epsilon", epsilon), int("num_groups", groups)];
+        Ok(self.one("GroupNormalization", &[x, gain, shift], attributes, x.dims.to_vec()))
     }
 
     /// Layer normalisation over the last axis.
@@ -191,12 +216,13 @@ impl Scope<'_> {
 
     /// The sides of x, as integers.
     pub fn shape(&self, x: &Value) -> Value {
-        self.one("Shape", &[x], vec![], vec![Some(x.dims.len())])
+        self.typed("Shape", &[x], vec![], vec![Some(x.dims.len())], Element::I64)
     }
 
     /// One side of x, as a list of one integer.
     pub fn side(&self, x: &Value, axis: i64) -> Value {
-        self.one("Shape", &[x], vec![int("start", axis), int("end", axis + 1)], vec![Some(1)])
+        let bounds = vec![int("start", axis), int("end", axis + 1)];
+        self.typed("Shape", &[x], bounds, vec![Some(1)], Element::I64)
     }
 
     /// x repeated along its sides of 1 until it has the sides `shape`; `dims` says what is known of them.
@@ -244,8 +270,11 @@ impl Scope<'_> {
         };
         let dims: Vec<Dims> = sizes.iter().map(piece).collect();
         let axis = int("axis", i64::try_from(axis).map_err(|e| self.wrong(e))?);
-        let results: Vec<Value> =
-            dims.into_iter().enumerate().map(|(i, dims)| self.result(&format!("Split.{i}"), dims)).collect();
+        let results: Vec<Value> = dims
+            .into_iter()
+            .enumerate()
+            .map(|(i, dims)| self.result(&format!("Split.{i}"), dims, x.element))
+            .collect();
         if sizes.iter().all(|size| Some(size) == sizes.first()) {
             let count = i64::try_from(sizes.len()).map_err(|e| self.wrong(e))?;
             self.push("Split", &[&x.name], vec![axis, int("num_outputs", count)], &results);
@@ -271,7 +300,7 @@ impl Scope<'_> {
         let sliced = self.slice(x, &bound(start)?, &bound(end)?, axis)?;
         let mut dims = sliced.dims.to_vec();
         dims.iter_mut().skip(axis).take(1).for_each(|side| *side = Some(end.saturating_sub(start)));
-        Ok(Value::new(sliced.name, dims))
+        Ok(Value::new(sliced.name, dims, sliced.element))
     }
 
     /// Rows of a table (N, W) by index (..): (.., W).
@@ -315,7 +344,7 @@ impl Scope<'_> {
         dims.pop();
         dims.extend(keep.then_some(Some(1)));
         let attributes = vec![int("axis", -1), int("keepdims", keep.into()), int("select_last_index", 0)];
-        self.one(op, &[x], attributes, dims)
+        self.typed(op, &[x], attributes, dims, Element::I64)
     }
 
     fn unary(&self, op: &str, x: &Value) -> Value {
@@ -327,14 +356,32 @@ impl Scope<'_> {
         Ok(self.one(op, &[a, b], vec![], dims))
     }
 
-    fn one(&self, op: &str, inputs: &[&Value], attributes: Vec<AttributeProto>, dims: Dims) -> Value {
+    pub(super) fn one(
+        &self,
+        op: &str,
+        inputs: &[&Value],
+        attributes: Vec<AttributeProto>,
+        dims: Dims,
+    ) -> Value {
+        let element = inputs.first().map_or(self.float(), |value| value.element);
+        self.typed(op, inputs, attributes, dims, element)
+    }
+
+    fn typed(
+        &self,
+        op: &str,
+        inputs: &[&Value],
+        attributes: Vec<AttributeProto>,
+        dims: Dims,
+        element: Element,
+    ) -> Value {
         let names: Vec<&str> = inputs.iter().map(|value| &*value.name).collect();
-        let result = self.result(op, dims);
+        let result = self.result(op, dims, element);
         self.push(op, &names, attributes, std::slice::from_ref(&result));
         result
     }
 
-    fn same(&self, a: Option<usize>, b: Option<usize>) -> Result<()> {
+    pub(super) fn same(&self, a: Option<usize>, b: Option<usize>) -> Result<()> {
         match (a, b) {
             (Some(a), Some(b)) if a != b => Err(self.wrong(format!("a side of {a} meets one of {b}"))),
             _ => Ok(()),
@@ -370,18 +417,18 @@ fn attribute(name: &str, r#type: i32) -> AttributeProto {
     AttributeProto { name: Some(name.to_owned()), r#type: Some(r#type), ..AttributeProto::default() }
 }
 
-fn int(name: &str, value: i64) -> AttributeProto {
+pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { i: Some(value), ..attribute(name, attribute_type::INT) }
 }
 
-fn float(name: &str, value: f32) -> AttributeProto {
+pub(super) fn float(name: &str, value: f32) -> AttributeProto {
     AttributeProto { f: Some(value), ..attribute(name, attribute_type::FLOAT) }
 }
 
-fn ints(name: &str, values: Vec<i64>) -> AttributeProto {
+pub(super) fn ints(name: &str, values: Vec<i64>) -> AttributeProto {
     AttributeProto { ints: values, ..attribute(name, attribute_type::INTS) }
 }
 
-fn text(name: &str, value: &str) -> AttributeProto {
+pub(super) fn text(name: &str, value: &str) -> AttributeProto {
     AttributeProto { s: Some(value.as_bytes().to_vec()), ..attribute(name, attribute_type::STRING) }
 }

@@ -1,9 +1,9 @@
 //! The pen: a place in the checkpoint's tree of names, on the sheet that is being drawn.
 
-use super::{Content, Dims, Graph, Initializer, Value, port, port_dims};
+use super::{Content, Dims, Element, Graph, Initializer, Number, Value, port, port_dims};
 use crate::weights::Weights;
 use crate::{Error, Result};
-use kandinsky_models::manifest::Dtype;
+use kandinsky_models::manifest::{Dtype, Target};
 use kandinsky_models::onnx::{AttributeProto, NodeProto};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,27 +12,52 @@ use std::fmt::Display;
 /// What all scopes of one drawing share.
 pub(super) struct Sheet<'a> {
     pub(super) weights: Option<&'a dyn Weights>,
+    pub(super) target: Target,
     pub(super) graph: RefCell<Graph>,
     /// How often each name was given, so that the next is another.
     pub(super) names: RefCell<BTreeMap<String, usize>>,
+    /// What the elements of every value are.
+    pub(super) elements: RefCell<BTreeMap<String, Element>>,
 }
 
 /// A place in the tree of names: `w.at("attn").at("to_q")` reaches `attn.to_q.weight`.
 #[derive(Clone)]
 pub struct Scope<'a> {
-    sheet: &'a Sheet<'a>,
+    pub(super) sheet: &'a Sheet<'a>,
     path: String,
+    wide: bool,
 }
 
 impl<'a> Scope<'a> {
     pub(super) fn root(sheet: &'a Sheet<'a>) -> Self {
-        Self { sheet, path: String::new() }
+        Self { sheet, path: String::new(), wide: false }
     }
 
     /// A place below this one.
     pub fn at(&self, part: impl Display) -> Self {
         let path = if self.path.is_empty() { part.to_string() } else { format!("{}.{part}", self.path) };
-        Self { sheet: self.sheet, path }
+        Self { sheet: self.sheet, path, wide: self.wide }
+    }
+
+    /// What the graph is drawn for.
+    pub fn target(&self) -> Target {
+        self.sheet.target
+    }
+
+    /// The same place, where floats stay f32 whatever the target.
+    pub fn wide(&self) -> Self {
+        Self { wide: true, ..self.clone() }
+    }
+
+    /// The floats of weights and constants that are asked for here.
+    pub fn float(&self) -> Element {
+        if self.wide || self.target() == Target::Portable { Element::F32 } else { Element::F16 }
+    }
+
+    /// x in the floats of this place.
+    pub fn in_place(&self, x: &Value) -> Value {
+        let number = if self.float() == Element::F16 { Number::F16 } else { Number::F32 };
+        if x.element() == self.float() { x.clone() } else { self.cast(x, number) }
     }
 
     /// An input of the graph; `shape` such as `batch, 4, 8*h, 8*w`.
@@ -47,7 +72,11 @@ impl<'a> Scope<'a> {
         let port = port(name, dtype, shape);
         let dims = port_dims(&port);
         graph.inputs.push(port);
-        Ok(Value::new(name, dims))
+        drop(graph);
+        Ok(match dtype {
+            Dtype::F32 => self.in_place(&self.known_as(name, dims, Element::F32)),
+            Dtype::I64 => self.known_as(name, dims, Element::I64),
+        })
     }
 
     /// An output of the graph; its sides must agree with what is known of the value's.
@@ -55,6 +84,7 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// When they do not, or the value is not a node's result.
     pub fn output(&self, name: &str, value: &Value, shape: &str) -> Result<()> {
+        let value = &self.wide().in_place(value);
         let mut graph = self.sheet.graph.borrow_mut();
         let port = port(name, Dtype::F32, shape);
         check_dims(&graph, name, value, &port_dims(&port))?;
@@ -145,7 +175,7 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// Never: equal numbers share a name.
     pub fn scalar(&self, value: f32) -> Result<Value> {
-        self.initializer(&format!("f32 {value}"), &[], Content::Floats(vec![value]))
+        self.initializer(&format!("{} {value}", self.float_name()), &[], Content::Floats(vec![value]))
     }
 
     /// The same float `count` times (1 axis).
@@ -153,7 +183,11 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// Never: equal lists share a name.
     pub fn filled(&self, value: f32, count: usize) -> Result<Value> {
-        self.initializer(&format!("f32[{value}; {count}]"), &[count], Content::Floats(vec![value; count]))
+        self.initializer(
+            &format!("{}[{value}; {count}]", self.float_name()),
+            &[count],
+            Content::Floats(vec![value; count]),
+        )
     }
 
     /// A list of floats (1 axis).
@@ -162,7 +196,7 @@ impl<'a> Scope<'a> {
     /// Never: equal lists share a name.
     pub fn numbers(&self, values: &[f32]) -> Result<Value> {
         let text: Vec<String> = values.iter().map(ToString::to_string).collect();
-        let name = format!("f32[{}]", text.join(","));
+        let name = format!("{}[{}]", self.float_name(), text.join(","));
         self.initializer(&name, &[values.len()], Content::Floats(values.to_vec()))
     }
 
@@ -191,12 +225,33 @@ impl<'a> Scope<'a> {
     }
 
     /// A value that a node of the kind `op` is about to give.
-    pub(super) fn result(&self, op: &str, dims: Dims) -> Value {
-        Value::new(self.fresh(op), dims)
+    pub(super) fn result(&self, op: &str, dims: Dims, element: Element) -> Value {
+        self.known_as(&self.fresh(op), dims, element)
+    }
+
+    fn known_as(&self, name: &str, dims: Dims, element: Element) -> Value {
+        self.sheet.elements.borrow_mut().insert(name.to_owned(), element);
+        Value::new(name, dims, element)
+    }
+
+    fn float_name(&self) -> &'static str {
+        if self.float() == Element::F16 { "f16" } else { "f32" }
     }
 
     /// Adds the node that gives `results`; it is called after the first of them.
     pub(super) fn push(&self, op: &str, inputs: &[&str], attribute: Vec<AttributeProto>, results: &[Value]) {
+        self.push_in(None, op, inputs, attribute, results);
+    }
+
+    /// As [`Scope::push`], of an operator of another domain.
+    pub(super) fn push_in(
+        &self,
+        domain: Option<&str>,
+        op: &str,
+        inputs: &[&str],
+        attribute: Vec<AttributeProto>,
+        results: &[Value],
+    ) {
         let output: Vec<String> = results.iter().map(|value| value.name.to_string()).collect();
         self.sheet.graph.borrow_mut().nodes.push(NodeProto {
             input: inputs.iter().map(|name| (*name).to_owned()).collect(),
@@ -204,14 +259,15 @@ impl<'a> Scope<'a> {
             output,
             op_type: Some(op.to_owned()),
             attribute,
-            domain: None,
+            domain: domain.map(str::to_owned),
         });
     }
 
-    fn initializer(&self, name: &str, sides: &[usize], content: Content) -> Result<Value> {
+    pub(super) fn initializer(&self, name: &str, sides: &[usize], content: Content) -> Result<Value> {
+        let element = if matches!(content, Content::Ints(_)) { Element::I64 } else { self.float() };
+        let value = self.known_as(name, sides.iter().copied().map(Some).collect(), element);
         let mut graph = self.sheet.graph.borrow_mut();
-        let value = Value::new(name, sides.iter().copied().map(Some).collect::<Dims>());
-        let new = Initializer { name: name.to_owned(), dims: sides.to_vec(), content };
+        let new = Initializer { name: name.to_owned(), dims: sides.to_vec(), element, content };
         match graph.initializers.iter().find(|known| known.name == name) {
             Some(known) if *known == new => return Ok(value),
             Some(_) => return Err(graph.wrong(format!("the constant {name} is drawn in two ways"))),
@@ -221,7 +277,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Notes that a tensor is needed and checks its shape.
-    fn ask(&self, name: &str, shape: &[usize]) -> Result<String> {
+    pub(super) fn ask(&self, name: &str, shape: &[usize]) -> Result<String> {
         let full = self.full(name);
         if let Some(weights) = self.sheet.weights {
             check_tensor(weights, &full, shape)?;
@@ -239,7 +295,7 @@ impl<'a> Scope<'a> {
         self.at(name).path
     }
 
-    fn fresh(&self, op: &str) -> String {
+    pub(super) fn fresh(&self, op: &str) -> String {
         let name = if self.path.is_empty() { op.to_owned() } else { format!("{}/{op}", self.path) };
         let mut names = self.sheet.names.borrow_mut();
         let count = names.entry(name.clone()).or_insert(0);

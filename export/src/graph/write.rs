@@ -5,7 +5,7 @@
 
 use super::model::narrow;
 use super::scope::check_tensor;
-use super::{Content, Graph, Initializer};
+use super::{Content, Element, Graph, Initializer};
 use crate::weights::Weights;
 use crate::{Error, Result};
 use kandinsky_models::hash::HashingWriter;
@@ -43,7 +43,8 @@ impl Graph {
         self.asked.iter().try_for_each(|(name, shape)| check_tensor(weights, name, shape))?;
         let mut writer = Writer {
             weights,
-            precision,
+            widens: self.widens(precision),
+            element: Element::F32,
             data: DataFile::new(folder, stem),
             progress,
             parameters: 0,
@@ -70,7 +71,10 @@ fn write_text(folder: &Path, stem: &str, bytes: &[u8]) -> Result<FileEntry> {
 /// Turns initialisers into protobuf, their large contents into the data file.
 struct Writer<'a> {
     weights: &'a dyn Weights,
-    precision: Precision,
+    /// Whether weights are f16 in the file and f32 in the graph.
+    widens: bool,
+    /// What the initialiser at hand is stored as.
+    element: Element,
     data: DataFile,
     progress: &'a mut dyn FnMut(u64) -> Result<()>,
     parameters: u64,
@@ -80,11 +84,12 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn initializer(&mut self, initializer: &Initializer) -> Result<TensorProto> {
-        let narrow_weights = initializer.is_weight() && self.precision == Precision::F16;
-        let (data_type, width) = match initializer.content {
-            Content::Ints(_) => (data_type::INT64, 8),
-            _ if narrow_weights => (data_type::FLOAT16, 2),
-            _ => (data_type::FLOAT, 4),
+        let narrow_weights = initializer.is_weight() && self.widens;
+        self.element = if narrow_weights { Element::F16 } else { initializer.element };
+        let (data_type, width) = match self.element {
+            Element::F16 => (data_type::FLOAT16, 2),
+            Element::F32 => (data_type::FLOAT, 4),
+            Element::I64 | Element::Bool => (data_type::INT64, 8),
         };
         let count = u64::try_from(initializer.count()).unwrap_or(u64::MAX);
         self.parameters += if initializer.is_weight() { count } else { 0 };
@@ -124,8 +129,8 @@ impl Writer<'_> {
                 self.put(sink)
             }
             Content::Floats(values) => {
-                self.buffer.clear();
-                values.iter().for_each(|value| self.buffer.extend_from_slice(&value.to_le_bytes()));
+                self.check(&initializer.name, 0, values)?;
+                self.encode(values);
                 self.put(sink)
             }
             Content::Rows(names) => {
@@ -136,6 +141,7 @@ impl Writer<'_> {
                 self.check_count(initializer, count)
             }
             Content::Transposed(name) => self.transposed(initializer, name, sink),
+            Content::ChannelsLast(name) => self.channels_last(initializer, name, sink),
         }
     }
 
@@ -180,11 +186,35 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Passes a kernel on with its input channels last, one output channel at a time.
+    fn channels_last(&mut self, initializer: &Initializer, name: &str, sink: &mut Sink<'_>) -> Result<()> {
+        let &[_, height, width, channels] = &initializer.dims[..] else {
+            let reason = "a kernel of other than four sides".to_owned();
+            return Err(Error::Drawing { graph: name.to_owned(), reason });
+        };
+        let (area, weights) = ((height * width).max(1), self.weights);
+        let (mut count, mut waiting) = (0, Vec::new());
+        weights.stream(name, &mut |piece| {
+            self.check(name, count, piece)?;
+            count += piece.len();
+            waiting.extend_from_slice(piece);
+            let whole = waiting.len() - waiting.len() % (area * channels).max(1);
+            for kernel in waiting.get(..whole).unwrap_or_default().chunks_exact(area * channels) {
+                let pixel = |at: usize| kernel.iter().skip(at).step_by(area).copied();
+                self.encode(&(0..area).flat_map(pixel).collect::<Vec<_>>());
+                self.put(sink)?;
+            }
+            waiting.drain(..whole);
+            Ok(())
+        })?;
+        self.check_count(initializer, count)
+    }
+
     /// Refuses elements that are not finite in the precision asked for.
     fn check(&self, name: &str, before: usize, piece: &[f32]) -> Result<()> {
-        let (precision, fits): (_, fn(f32) -> bool) = match self.precision {
-            Precision::F32 => ("f32", f32::is_finite),
-            Precision::F16 => ("f16", |x| half::f16::from_f32(x).is_finite()),
+        let (precision, fits): (_, fn(f32) -> bool) = match self.element {
+            Element::F16 => ("f16", |x| half::f16::from_f32(x).is_finite()),
+            _ => ("f32", f32::is_finite),
         };
         match piece.iter().enumerate().find(|(_, x)| !fits(**x)) {
             None => Ok(()),
@@ -208,13 +238,13 @@ impl Writer<'_> {
 
     fn encode(&mut self, piece: &[f32]) {
         self.buffer.clear();
-        match self.precision {
-            Precision::F32 => piece.iter().for_each(|x| self.buffer.extend_from_slice(&x.to_le_bytes())),
-            Precision::F16 => {
+        match self.element {
+            Element::F16 => {
                 piece
                     .iter()
                     .for_each(|x| self.buffer.extend_from_slice(&half::f16::from_f32(*x).to_le_bytes()));
             }
+            _ => piece.iter().for_each(|x| self.buffer.extend_from_slice(&x.to_le_bytes())),
         }
     }
 
