@@ -78,15 +78,19 @@ impl Engine {
             verified.check(&folder, folder.file(role)?)?;
         }
         let constants = Constants::read(&verified.check(&folder, folder.file("constants")?)?)?;
+        let constants = if options.no_constants { constants.without_encodings() } else { constants };
         let tokenizers = Tokenizers::open(&folder)?;
         let selection = runtime::select(options)?;
+        let runtime = selection.runtime.describe();
+        let mut networks = Networks::new(folder, selection.runtime);
+        networks.keep_encodings(!options.no_encoding_cache);
         Ok(Self {
-            manifest: folder.manifest().clone(),
+            manifest: networks.folder().manifest().clone(),
             tokenizers,
             constants,
             notes: selection.notes,
-            runtime: selection.runtime.describe(),
-            networks: Mutex::new(Networks::new(folder, selection.runtime)),
+            runtime,
+            networks: Mutex::new(networks),
         })
     }
 
