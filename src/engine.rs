@@ -19,6 +19,7 @@ use crate::timing::Timings;
 use kandinsky_models::{Component, Folder, Manifest};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// A model folder, opened on a runtime. Share it between threads; requests take turns.
 pub struct Engine {
@@ -45,6 +46,8 @@ pub struct Outcome {
     pub job: Job,
     /// How long each stage took; opening graphs is the stage `load`.
     pub timings: Timings,
+    /// When the first step of the denoising loop began.
+    pub denoising_began: Option<SystemTime>,
     /// The runtime that ran, with its version.
     pub runtime: String,
     /// The ends of prompts that the encoders did not see.
@@ -140,6 +143,7 @@ impl Engine {
         let truncations = encoder.truncations(&job.texts())?;
         let prior = job.prior_file.as_deref().map(|file| fitted(file, job.prior)).transpose()?;
         let mut timings = Timings::default();
+        watch.denoising_began = None;
         let drawn = self.with_networks(|networks| {
             networks.cancel_with(watch.cancel.clone());
             let loaded_before = networks.load_time();
@@ -161,6 +165,7 @@ impl Engine {
             negative_image_embeds,
             job,
             timings,
+            denoising_began: watch.denoising_began,
             runtime,
             truncations,
             notes,
