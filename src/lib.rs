@@ -37,6 +37,7 @@
 //! request has a generator of its own, torch's CPU generator seeded with seed + i, which draws the
 //! prior's noise and then the decoder's.
 
+pub mod bench;
 pub mod cli;
 pub mod component;
 pub mod constants;

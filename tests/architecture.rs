@@ -36,7 +36,8 @@ const ROOMS: &[(&str, &str)] = &[
     ("doctor", "error runtime store"),
     ("prepare", "component constants error math mode rng runtime tensor text"),
     ("engine", "component constants error image metadata mode priors progress request runtime stage store tensor text timing"),
-    ("cli", "component doctor engine error files fit image limits metadata prepare priors profile progress request runtime sampler stage tensor"),
+    ("bench", "component doctor engine error guidance limits math mode progress request rng runtime sampler stage tensor text"),
+    ("cli", "bench component doctor engine error files fit image limits metadata prepare priors profile progress request runtime sampler stage tensor"),
 ];
 
 /// Other crates that only some rooms may name.

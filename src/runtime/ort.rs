@@ -85,7 +85,7 @@ impl Runtime for Ort {
         })?;
         let source =
             GraphSource { component: source.component, path: source.path.clone(), spec: source.spec.clone() };
-        Ok(Box::new(OrtGraph { source, session }))
+        Ok(Box::new(OrtGraph { source, session, profiled: self.profile.is_some() }))
     }
 }
 
@@ -107,6 +107,16 @@ impl Ort {
 struct OrtGraph {
     source: GraphSource,
     session: Session,
+    profiled: bool,
+}
+
+impl Drop for OrtGraph {
+    fn drop(&mut self) {
+        if self.profiled {
+            // A profile that is not ended stays empty; whoever reads it says so.
+            let _ = self.session.end_profiling();
+        }
+    }
 }
 
 impl Graph for OrtGraph {
