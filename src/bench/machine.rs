@@ -22,7 +22,7 @@ const PRODUCTS: usize = 8;
 /// Numbers of 8 bytes that are read: more than caches hold.
 const READ: usize = 32 << 20;
 /// Runs, of which the best counts.
-const RUNS: usize = 5;
+const RUNS: usize = 15;
 
 /// Looks at the machine and measures its peaks.
 ///

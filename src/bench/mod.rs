@@ -12,7 +12,6 @@ pub mod stages;
 
 pub use report::{Machine, Measured, Model, Operator, Operators, Peak, Report, Settings, Times, Versions};
 
-use crate::component::Networks;
 use crate::component::calls::Calls;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
@@ -104,7 +103,6 @@ fn measure(
     mut work: stages::Work<'_>,
     repeat: usize,
 ) -> Result<(Vec<f64>, Calls, Watermark)> {
-    let networks = |change: fn(&mut Networks)| bench.engine.with_networks(|n| Ok(change(n)));
     if stage.warms() {
         work.warm()?;
     }
@@ -112,12 +110,11 @@ fn measure(
     let mut memory = Watermark::set_back();
     let mut calls = Calls::default();
     for _ in 0..repeat {
-        match stage.forgets() {
-            true => networks(Networks::forget_encodings)?,
-            false => (),
-        }
         work.before()?;
-        networks(|networks| drop(networks.take_calls()))?;
+        if stage.forgets() {
+            bench.forget()?;
+        }
+        bench.engine.with_networks(|networks| Ok(networks.take_calls()))?;
         let start = Instant::now();
         work.run()?;
         seconds.push(start.elapsed().as_secs_f64());
@@ -169,21 +166,31 @@ fn profiled(
 ) -> Result<Vec<Operators>> {
     let failed = |e: std::io::Error| Error::new(Kind::Io, format!("no folder for profiles: {e}"));
     let folder = tempfile::tempdir().map_err(failed)?;
-    let mut all = Vec::new();
-    let runs = chosen.iter().copied().filter(|stage| stage.warms());
-    for (place, stage) in runs.enumerate() {
-        tell(&format!("{}, profiled", stage.name));
+    let mut all: Vec<Operators> = Vec::new();
+    for (place, stage) in chosen.iter().copied().filter(|stage| stage.warms()).enumerate() {
         let own = folder.path().join(place.to_string());
         std::fs::create_dir(&own).map_err(failed)?;
         let runtime = profiling(&options.runtime, &own);
         let engine = Engine::open_with(model, &runtime)?;
         let bench = Bench::new(&engine, request(options))?;
+        let graphs = names(&stage.graphs(&bench, stage.name)?);
+        // Each graph is told of once, in the first stage that runs it; others are open for what they prepare.
+        let is_new = |graph: &&str| all.iter().all(|known| known.graph != *graph);
+        let new: Vec<&str> = graphs.iter().copied().filter(is_new).collect();
+        if new.is_empty() {
+            continue;
+        }
+        tell(&format!("{}, profiled", stage.name));
         for (_, mut work) in stage.parts(&bench)? {
+            std::fs::remove_dir_all(&own).and_then(|()| std::fs::create_dir(&own)).map_err(failed)?;
+            work.warm()?;
+            bench.forget()?;
             work.run()?;
         }
         drop(bench);
         drop(engine); // closes the graphs, which writes the profiles
-        all.extend(operators::read(&own, stage.name)?);
+        let read = operators::read(&own, stage.name)?;
+        all.extend(read.into_iter().filter(|found| new.contains(&found.graph.as_str())));
     }
     Ok(all)
 }

@@ -34,16 +34,15 @@ pub fn read(folder: &Path, stage: &str) -> Result<Vec<Operators>> {
 fn parse(text: &str, stage: &str, graph: String) -> Result<Operators> {
     let bad = |what: &str| Error::new(Kind::RuntimeFault, format!("the profile of {graph} {what}"));
     let events: Vec<Value> = serde_json::from_str(text).map_err(|e| bad(&format!("is no JSON: {e}")))?;
+    let ends: Vec<f64> = events.iter().filter_map(run_end).collect();
+    let (first, runs) = match ends.as_slice() {
+        [first, _, ..] => (*first, ends.len() - 1),
+        _ => (f64::NEG_INFINITY, 1),
+    };
     let mut sums: BTreeMap<&str, (u64, f64)> = BTreeMap::new();
-    for event in events.iter().filter(|event| event.get("cat").and_then(Value::as_str) == Some("Node")) {
-        let named = event.get("name").and_then(Value::as_str).unwrap_or_default();
-        let operator = event.pointer("/args/op_name").and_then(Value::as_str);
-        let took = event.get("dur").and_then(Value::as_f64);
-        let (Some(operator), Some(took)) = (operator, took) else { continue };
-        if named.ends_with("_kernel_time") {
-            let sum = sums.entry(operator).or_default();
-            *sum = (sum.0 + 1, sum.1 + took / 1e6);
-        }
+    for (operator, took) in events.iter().filter_map(|event| kernel(event, first)) {
+        let sum = sums.entry(operator).or_default();
+        *sum = (sum.0 + 1, sum.1 + took / count(runs));
     }
     if sums.is_empty() {
         return Err(bad("tells of no operator"));
@@ -58,7 +57,24 @@ fn parse(text: &str, stage: &str, graph: String) -> Result<Operators> {
     let mut operators: Vec<_> = sums.into_iter().map(of).collect();
     operators.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     operators.truncate(LISTED);
-    Ok(Operators { stage: stage.to_owned(), graph, seconds, operators })
+    let runs = u64::try_from(runs).unwrap_or(u64::MAX);
+    Ok(Operators { stage: stage.to_owned(), graph, runs, seconds, operators })
+}
+
+/// When a run of the graph ended, in microseconds.
+fn run_end(event: &Value) -> Option<f64> {
+    let is_run = event.get("name").and_then(Value::as_str) == Some("model_run");
+    let number = |name: &str| event.get(name).and_then(Value::as_f64);
+    number("ts").zip(number("dur")).filter(|_| is_run).map(|(start, took)| start + took)
+}
+
+/// The operator of a kernel that began at `after` or later, and its seconds.
+fn kernel(event: &Value, after: f64) -> Option<(&str, f64)> {
+    let is_kernel =
+        event.get("cat")?.as_str()? == "Node" && event.get("name")?.as_str()?.ends_with("_kernel_time");
+    let counts = is_kernel && event.get("ts")?.as_f64()? >= after;
+    let took = event.get("dur")?.as_f64()? / 1e6;
+    counts.then_some((event.pointer("/args/op_name")?.as_str()?, took))
 }
 
 /// A share in per cent.
@@ -72,18 +88,25 @@ mod tests {
 
     #[test]
     fn kernels_are_summed_by_operator_the_longest_first() {
-        let kernel = |name: &str, operator: &str, dur: u64| serde_json::json!({ "cat": "Node", "name": name, "dur": dur, "args": { "op_name": operator } });
+        let kernel = |ts: u64, name: &str, operator: &str, dur: u64| {
+            let arguments = serde_json::json!({ "op_name": operator });
+            serde_json::json!({ "cat": "Node", "ts": ts, "name": name, "dur": dur, "args": arguments })
+        };
+        let run = |ts: u64, dur: u64| serde_json::json!({ "cat": "Session", "ts": ts, "name": "model_run", "dur": dur });
         let text = serde_json::json!([
-            { "cat": "Session", "name": "model_run", "dur": 900 },
-            kernel("a_kernel_time", "Conv", 300_000),
-            kernel("b_kernel_time", "MatMul", 400_000),
-            kernel("a_fence_before", "Conv", 5_000_000),
-            kernel("a_kernel_time", "Conv", 300_000),
+            kernel(1, "a_kernel_time", "Conv", 9_000_000),
+            run(0, 1000),
+            kernel(2000, "a_kernel_time", "Conv", 300_000),
+            kernel(2001, "b_kernel_time", "MatMul", 800_000),
+            kernel(2002, "a_fence_before", "Conv", 5_000_000),
+            run(2000, 900),
+            kernel(3000, "a_kernel_time", "Conv", 900_000),
+            run(3000, 900),
         ]);
         let found = parse(&text.to_string(), "unet.step", "unet_step".to_owned()).unwrap();
         let rows: Vec<_> =
             found.operators.iter().map(|o| (o.operator.as_str(), o.calls, o.seconds)).collect();
-        assert_eq!(rows, [("Conv", 2, 0.6), ("MatMul", 1, 0.4)]);
+        assert_eq!((rows, found.runs), (vec![("Conv", 2, 0.6), ("MatMul", 1, 0.4)], 2));
         assert!(
             (found.seconds - 1.0).abs() < 1e-12 && (percent(found.operators[0].share) - 60.0).abs() < 1e-9
         );

@@ -5,7 +5,6 @@ use super::operators::percent;
 use super::stages::Bench;
 use super::{Options, names};
 use crate::error::Result;
-use crate::math::count;
 use kandinsky_models::{Component, hash};
 use serde::Serialize;
 use std::fmt;
@@ -128,7 +127,7 @@ impl Times {
         sorted.sort_by(f64::total_cmp);
         let at = |place: usize| sorted.get(place).copied().unwrap_or(0.0);
         let (half, last) = (sorted.len() / 2, sorted.len().saturating_sub(1));
-        let median = if sorted.len() % 2 == 0 {
+        let median = if sorted.len().is_multiple_of(2) {
             f64::midpoint(at(half.saturating_sub(1)), at(half))
         } else {
             at(half)
@@ -204,14 +203,16 @@ impl Measured {
     }
 }
 
-/// What the operators of a graph took while a stage ran once.
+/// What the operators of a graph took in a stage, a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Operators {
     /// The stage.
     pub stage: String,
     /// The graph.
     pub graph: String,
-    /// All operators together.
+    /// Runs that were looked at; the first is left out where there are several, since it makes ready.
+    pub runs: u64,
+    /// All operators together, a run.
     pub seconds: f64,
     /// The longest 20, longest first.
     pub operators: Vec<Operator>,
@@ -222,9 +223,9 @@ pub struct Operators {
 pub struct Operator {
     /// Its name; the runtime's own where it fused several.
     pub operator: String,
-    /// How often it ran.
+    /// How often it ran in all runs.
     pub calls: u64,
-    /// How long it took.
+    /// How long it took, a run.
     pub seconds: f64,
     /// As a share of all operators of the graph.
     pub share: f64,
@@ -319,8 +320,8 @@ impl fmt::Display for Measured {
 
 impl fmt::Display for Operators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stage, graph, .. } = self;
-        writeln!(f, "operators of {graph} in {stage}: {}", seconds(self.seconds))?;
+        let Self { stage, graph, runs, .. } = self;
+        writeln!(f, "operators of {graph} in {stage}: {} a run ({runs} runs)", seconds(self.seconds))?;
         self.operators.iter().try_for_each(|row| {
             let (calls, took, share) = (row.calls, seconds(row.seconds), percent(row.share));
             writeln!(f, "  {:<24} {calls:>6} {took:>10} {share:>5.1} %", row.operator)
@@ -339,7 +340,8 @@ fn seconds(time: f64) -> String {
 
 /// Exact below 2^53, which no count here reaches.
 fn wide(number: u64) -> f64 {
-    usize::try_from(number).map_or(f64::MAX, count)
+    let half = |half: u64| f64::from(u32::try_from(half & u64::from(u32::MAX)).unwrap_or(u32::MAX));
+    half(number >> 32) * 4_294_967_296.0 + half(number)
 }
 
 #[cfg(test)]
@@ -355,6 +357,12 @@ mod tests {
             (times.least, times.most, times.spread(), times.runs),
             (1.0, 3.0, 1.0, vec![2.0, 1.0, 3.0])
         );
+    }
+
+    #[test]
+    fn counts_beyond_32_bits_stay_exact() {
+        assert_eq!(wide(1_726_000_000_001), 1_726_000_000_001.0);
+        assert_eq!([wide(0), wide(4_294_967_295)], [0.0, 4_294_967_295.0]);
     }
 
     #[test]

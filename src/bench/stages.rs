@@ -149,7 +149,7 @@ impl Stage {
         }
         let work = (self.prepare)(bench)?;
         // What was only needed to make it ready shall not count as memory of this stage.
-        bench.engine.with_networks(|networks| Ok(networks.close()))?;
+        bench.close()?;
         Ok(vec![(self.name.to_owned(), work)])
     }
 
@@ -210,6 +210,24 @@ impl<'a> Bench<'a> {
 
     fn with<T>(&self, work: impl FnOnce(&mut Networks) -> Result<T>) -> Result<T> {
         self.engine.with_networks(work)
+    }
+
+    /// Forgets the encodings that were kept.
+    ///
+    /// # Errors
+    /// Never; the networks are asked for.
+    pub fn forget(&self) -> Result<()> {
+        self.with(|networks| {
+            networks.forget_encodings();
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> Result<()> {
+        self.with(|networks| {
+            networks.close();
+            Ok(())
+        })
     }
 
     /// Both tokenisers' tokens of the prompt.
@@ -301,7 +319,7 @@ fn unprepared<'a>(_: &'a Bench<'a>) -> Result<Work<'a>> {
 }
 
 fn opening<'a>(bench: &'a Bench<'a>, graph: Component) -> Work<'a> {
-    let close = || bench.with(|networks| Ok(networks.close()));
+    let close = || bench.close();
     let open = move || bench.with(|networks| networks.open(graph));
     Work { before: Some(Box::new(close)), ..Work::new(open) }
 }
