@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 const EMOJI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/emoji");
 
-const STAGES: [&str; 22] = [
+const STAGES: [&str; 23] = [
     "open.text_encoder",
     "open.multilingual_encoder",
     "open.prior_prefix",
@@ -26,6 +26,7 @@ const STAGES: [&str; 22] = [
     "encode.again",
     "prior.prefix",
     "prior.step",
+    "prior.steps",
     "prior.all",
     "unet.context",
     "unet.film",
@@ -120,8 +121,13 @@ fn is_plausible(stage: &Value, report: &Value) {
 /// Whole stages take the operations of their parts: three steps, guided, and what runs once.
 fn adds_up(report: &Value) {
     let flop = |name: &str| number(&stage(report, name)["flop"]);
-    assert_eq!(flop("prior.all"), 2.0 * flop("prior.step"));
-    let texts = flop("encode.texts") + flop("prior.all");
+    assert_eq!(flop("prior.steps"), 2.0 * flop("prior.step"));
+    let prefixes = flop("prior.all") - flop("prior.steps");
+    // The empty prompt's is as long as its two ends.
+    assert!((1.0..2.0).contains(&(prefixes / flop("prior.prefix"))), "{prefixes}");
+    let encoders = flop("encode.clip") + flop("encode.multilingual");
+    assert_eq!(flop("encode.texts"), encoders + prefixes);
+    let texts = flop("encode.texts") + flop("prior.steps");
     assert_eq!(flop("first_step"), texts + flop("unet.context") + flop("unet.film"));
     let steps = 3.0 * flop("unet.step");
     assert_eq!(flop("picture"), flop("first_step") + steps + flop("movq.decode"));

@@ -96,7 +96,8 @@ pub const STAGES: &[Stage] = &[
     stage("encode.again", "the same for a prompt that comes again", How::Repeating, texts),
     stage("prior.prefix", "the prompt's part of the prior, once a prompt", How::Running, prior_prefix),
     stage("prior.step", "one step of the prior, guided", How::Running, prior_step),
-    stage("prior.all", "all steps of the prior, guided", How::Running, prior_all),
+    stage("prior.steps", "all steps of the prior, guided", How::Running, prior_steps),
+    stage("prior.all", "the prior from encoded texts: both prompts' parts and all steps", How::Running, prior_all),
     stage("unet.context", "the prompt's part of the UNet, once a picture", How::Running, unet_context),
     stage("unet.film", "scale and shift of all blocks for all steps, once a picture", How::Running, unet_film),
     stage("unet.step", "one step of the UNet, guided", How::Running, unet_step),
@@ -168,7 +169,8 @@ impl Stage {
             "encode.multilingual" => vec![C::MultilingualEncoder],
             "encode.texts" | "encode.again" => texts.to_vec(),
             "prior.prefix" => vec![C::PriorPrefix],
-            "prior.step" | "prior.all" => vec![C::PriorStep],
+            "prior.step" | "prior.steps" => vec![C::PriorStep],
+            "prior.all" => vec![C::PriorPrefix, C::PriorStep],
             "unet.context" => vec![C::UnetContext],
             "unet.film" => vec![C::UnetFilm],
             "unet.step" => vec![C::UnetStep],
@@ -236,8 +238,12 @@ impl<'a> Bench<'a> {
         Ok((tokenizers.clip(self.prompt())?, tokenizers.multilingual(self.prompt())?))
     }
 
-    fn clip(&self) -> Result<ClipText> {
-        let (tokens, _) = self.tokens()?;
+    /// CLIP's view of a prompt; of the empty one, the model's constant where it has one.
+    fn clip(&self, prompt: &str) -> Result<ClipText> {
+        if let (true, Some(empty)) = (prompt.is_empty(), &self.engine.constants().empty_clip) {
+            return Ok(empty.clone());
+        }
+        let tokens = self.engine.tokenizers().clip(prompt)?;
         self.with(|networks| text::clip(networks, &[tokens]))
     }
 
@@ -350,7 +356,7 @@ fn texts<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
 }
 
 fn prior_prefix<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
-    let text = bench.clip()?;
+    let text = bench.clip(bench.prompt())?;
     Ok(Work::new(move || bench.with(|networks| prior::prefix(networks, &text)).map(drop)))
 }
 
@@ -364,9 +370,20 @@ fn prior_step<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     Ok(Work::new(move || bench.with(|n| prior::step(n, x.clone(), t.clone(), &prefix)).map(drop)))
 }
 
-fn prior_all<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
+fn prior_steps<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     let text = bench.with(|networks| bench.prior_text(networks))?;
     Ok(Work::new(move || bench.with(|networks| bench.embed(networks, &text)).map(drop)))
+}
+
+fn prior_all<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
+    let [unconditional, prompt] = [bench.job.prior_negative().unwrap_or(""), bench.prompt()];
+    let texts = [bench.clip(unconditional)?, bench.clip(prompt)?];
+    let run = move |networks: &mut Networks| {
+        let [unconditional, prompts] = texts.each_ref().map(|text| prior::prefix(networks, text));
+        let text = PriorText { unconditional: unconditional?, prompts: prompts? };
+        bench.embed(networks, &text).map(drop)
+    };
+    Ok(Work::new(move || bench.with(&run)))
 }
 
 fn unet_context<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
@@ -431,7 +448,7 @@ mod tests {
         };
         assert_eq!(
             names(&["movq.decode", "prior"]),
-            ["prior.prefix", "prior.step", "prior.all", "movq.decode"]
+            ["prior.prefix", "prior.step", "prior.steps", "prior.all", "movq.decode"]
         );
         assert_eq!(names(&[]).len(), STAGES.len());
         let said = choose(&["unet.stepp".to_owned()]).err().unwrap().to_string();

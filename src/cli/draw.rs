@@ -126,6 +126,9 @@ pub struct RunArgs {
     preview_kind: PreviewKind,
     #[command(flatten)]
     runtime: RuntimeArgs,
+    /// Also write latents, image_embeds and negative_image_embeds as they were computed (safetensors)
+    #[arg(long, value_name = "FILE")]
+    tensors: Option<PathBuf>,
 }
 
 const NEGATIVE: &str = "What to move away from";
@@ -177,6 +180,7 @@ impl RunArgs {
         if self.preview_every.is_some() {
             files.iter().try_for_each(|file| check_target(&preview_of(file), self.force))?;
         }
+        self.tensors.as_deref().map_or(Ok(()), |file| crate::files::check_target(file, self.force))?;
         let (model, engine) = open_engine(self.model.as_deref(), &self.runtime)?;
         let cancel = cancel_on_interrupt()?;
         let mut bars = Bars::default();
@@ -194,6 +198,7 @@ impl RunArgs {
         for (picture, file) in outcome.pictures.iter().zip(&files) {
             picture.write(file, self.format(file)?, self.force)?;
         }
+        self.tensors.as_deref().map_or(Ok(()), |file| write_tensors(file, &outcome))?;
         Ok(Drawn::new(&engine, &model, outcome, files))
     }
 }
@@ -224,6 +229,17 @@ impl RunArgs {
             });
         }
     }
+}
+
+fn write_tensors(file: &Path, outcome: &Outcome) -> Result<()> {
+    let Outcome { latents, image_embeds, negative_image_embeds, .. } = outcome;
+    let tensors = [
+        ("latents", latents),
+        ("image_embeds", image_embeds),
+        ("negative_image_embeds", negative_image_embeds),
+    ];
+    let named = tensors.map(|(name, tensor)| (name.to_owned(), tensor.clone().into()));
+    super::run_graphs::write(file, &named.into())
 }
 
 /// `apple.preview.png` of `apple.png`.
