@@ -101,8 +101,8 @@ pub fn peak_memory() -> Option<u64> {
     field("/proc/self/status", "VmHWM:")
 }
 
-/// A field of a file of the kernel's, given there in kB.
-fn field(file: &str, name: &str) -> Option<u64> {
+/// A field of a file of the kernel's in bytes, given there in kB.
+pub fn field(file: &str, name: &str) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;
     let line = text.lines().find_map(|l| l.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)

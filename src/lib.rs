@@ -38,6 +38,7 @@
 //! prior's noise and then the decoder's.
 
 pub mod ahead;
+pub mod bench;
 pub mod cli;
 pub mod component;
 pub mod constants;

@@ -95,6 +95,14 @@ pub const THREADS: Limit<usize> = Limit {
     reason: "more than the largest machines have; a typing error shall not start a million threads",
 };
 
+/// Timed runs of a stage that is measured.
+pub const REPEAT: Limit<usize> = Limit {
+    name: "repeat",
+    min: 1,
+    max: 1000,
+    reason: "the median of a few is as good; a typing error shall not run for days",
+};
+
 /// Quality of a JPEG that is written.
 pub const QUALITY: Limit<usize> =
     Limit { name: "quality", min: 1, max: 100, reason: "the scale of libjpeg, which everyone uses" };

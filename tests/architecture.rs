@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("predict", "error math schedule tensor"),
     ("guidance", "error math tensor"),
     ("sampler", "error math predict profile rng schedule tensor"),
-    ("request", "error image limits priors profile rng sampler text"),
+    ("request", "error guidance image limits priors profile rng sampler text"),
     ("metadata", "error image request"),
     ("store", "error"),
     ("runtime", "error store tensor"),
@@ -37,7 +37,8 @@ const ROOMS: &[(&str, &str)] = &[
     ("ahead", "error progress request runtime store"),
     ("prepare", "component constants error math mode rng runtime tensor text"),
     ("engine", "ahead component constants error image metadata mode priors progress request runtime stage store tensor text timing"),
-    ("cli", "ahead component doctor engine error files fit image limits metadata prepare priors profile progress request runtime sampler stage store tensor"),
+    ("bench", "component doctor engine error guidance limits math mode progress request rng runtime sampler stage tensor text"),
+    ("cli", "ahead bench component doctor engine error files fit image limits metadata prepare priors profile progress request runtime sampler stage store tensor"),
 ];
 
 /// Other crates that only some rooms may name.

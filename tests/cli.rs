@@ -72,6 +72,27 @@ fn it_draws_says_what_it_did_and_replaces_nothing() {
 }
 
 #[test]
+fn what_was_computed_can_be_written_and_the_first_step_is_dated() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = seconds_now();
+    let output = run(quick(folder.path(), &["-o", "a.png", "--tensors", "a.safetensors", "--json"]));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let began = report["denoising_began"].as_f64().unwrap();
+    let latest = seconds_now() - report["seconds"]["decode"].as_f64().unwrap();
+    assert!((before..latest).contains(&began), "{began} is not within {before} and {latest}");
+    let bytes = std::fs::read(folder.path().join("a.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let shape = |name: &str| file.tensor(name).unwrap().shape().to_vec();
+    assert_eq!(shape("latents"), [1, 4, 8, 8]);
+    assert_eq!([shape("image_embeds"), shape("negative_image_embeds")], [[1, 192], [1, 192]]);
+    refused(quick(folder.path(), &["-o", "b.png", "--tensors", "a.safetensors"]), 11, &["a.safetensors"]);
+}
+
+fn seconds_now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+#[test]
 fn several_pictures_are_numbered_and_each_is_the_one_its_seed_draws_alone() {
     let folder = tempfile::tempdir().unwrap();
     assert!(run(quick(folder.path(), &["-o", "a.png", "--count", "2"])).status.success());

@@ -4,6 +4,7 @@
 //! `Display`, with `--json` as its JSON. What a command does while it works goes to standard error.
 
 mod bars;
+mod bench;
 mod completions;
 mod doctor;
 mod draw;
@@ -24,6 +25,7 @@ mod verify;
 
 use crate::engine::{Engine, find_model};
 use crate::error::{Error, Kind, Result};
+use crate::files::{check_target, write_whole};
 use crate::progress::CancelToken;
 use crate::runtime::provider::cuda::ConvSearch;
 use crate::runtime::provider::tensorrt::MAX_LEVEL;
@@ -39,9 +41,9 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version, propagate_version = true, after_help = exit_codes(), max_term_width = 100)]
 struct Cli {
-    /// Print the result as JSON on standard output
-    #[arg(long, global = true)]
-    json: bool,
+    /// Print the result as JSON on standard output; with =FILE, write the JSON there and print the result for people
+    #[arg(long, global = true, value_name = "=FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    json: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -61,6 +63,7 @@ enum Command {
     Verify(verify::Args),
     Doctor(doctor::Args),
     Samplers(samplers::Args),
+    Bench(bench::Args),
     RunGraphs(run_graphs::Args),
     Completions(completions::Args),
     Prepare(prepare::Args),
@@ -102,6 +105,12 @@ struct RuntimeArgs {
     /// How long TensorRT looks for faster kernels, 0 to 5
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=i64::from(MAX_LEVEL)))]
     builder_level: Option<u8>,
+    /// Encode every prompt and picture anew, instead of keeping what the last ones became
+    #[arg(long)]
+    no_encoding_cache: bool,
+    /// Compute what the empty prompt and the picture of zeros become, instead of reading it from the model
+    #[arg(long)]
+    no_constants: bool,
 }
 
 impl RuntimeArgs {
@@ -127,6 +136,9 @@ impl RuntimeArgs {
             conv_search: self.conv_search(),
             builder_level: self.builder_level,
             shapes: None,
+            no_encoding_cache: self.no_encoding_cache,
+            no_constants: self.no_constants,
+            profile: None,
         })
     }
 }
@@ -170,14 +182,20 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let outcome = run(&cli.command).and_then(|report| {
-        print(report.as_ref(), cli.json)?;
+    let file = cli.json.as_deref().filter(|file| *file != Path::new("-"));
+    let on_output = cli.json.is_some() && file.is_none();
+    let outcome = file.map_or(Ok(()), |file| check_target(file, true)).and_then(|()| {
+        let report = run(&cli.command)?;
+        if let Some(file) = file {
+            write_whole(file, format!("{:#}\n", report.json()?).as_bytes(), true)?;
+        }
+        print(report.as_ref(), on_output)?;
         Ok(report.exit_code())
     });
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            fail(&error, cli.json);
+            fail(&error, on_output);
             ExitCode::from(error.kind().exit_code())
         }
     }
@@ -198,6 +216,7 @@ fn run(command: &Command) -> Result<Box<dyn Report>> {
         Command::Verify(args) => verify::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Samplers(args) => samplers::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::RunGraphs(args) => run_graphs::run(args),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
         Command::Prepare(args) => prepare::run(args),

@@ -78,7 +78,8 @@ fn parse(name: &str) -> Result<Component> {
     found.ok_or_else(|| Error::new(Kind::BadRequest, format!("there is no graph {name:?}")))
 }
 
-type Named = BTreeMap<String, Value>;
+/// Tensors by name.
+pub type Named = BTreeMap<String, Value>;
 
 fn measure(
     networks: &mut Networks,
@@ -146,7 +147,8 @@ fn read(path: &Path) -> Result<Named> {
     Ok(named)
 }
 
-fn write(path: &Path, tensors: &Named) -> Result<()> {
+/// Writes tensors as safetensors.
+pub fn write(path: &Path, tensors: &Named) -> Result<()> {
     let bytes: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, value)| {

@@ -3,7 +3,7 @@
 use super::Networks;
 use super::text::MultilingualText;
 use crate::error::Result;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, rows};
 use kandinsky_models::Component;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,6 +50,16 @@ impl Context {
     pub fn new(k: Tensor, v: Tensor, aug: Tensor) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self { k, v, aug, id: NEXT.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The second half of the rows: the text's, where the first is the unconditional one.
+    ///
+    /// # Errors
+    /// When there are no rows.
+    pub fn text_half(&self) -> Result<Self> {
+        let total = self.aug.shape().first().copied().unwrap_or(0);
+        let half = |tensor: &Tensor| rows(tensor, total / 2, total);
+        Ok(Self::new(half(&self.k)?, half(&self.v)?, half(&self.aug)?))
     }
 }
 

@@ -88,6 +88,12 @@ pub struct RuntimeOptions {
     pub builder_level: Option<u8>,
     /// Shapes that TensorRT's engines are built for; those of the model's sizes when it is not set.
     pub shapes: Option<shapes::Shapes>,
+    /// Encode every prompt and picture anew, instead of keeping what the last ones became.
+    pub no_encoding_cache: bool,
+    /// Compute what the empty prompt and the picture of zeros become, instead of reading it from the model.
+    pub no_constants: bool,
+    /// A folder where ONNX Runtime writes what each operator took, a file a graph, when the graph is closed.
+    pub profile: Option<PathBuf>,
 }
 
 /// The runtime that was chosen, and what the caller should know of it.
@@ -106,6 +112,10 @@ pub struct Selection {
 /// # Errors
 /// [`Kind::NoRuntime`] when a runtime or precision asked for by name does not work; it is never replaced.
 pub fn select(options: &RuntimeOptions) -> Result<Selection> {
+    if options.profile.is_some() && !matches!(options.runtime.as_str(), "ort" | "cuda" | "tensorrt") {
+        let message = "only onnx runtime profiles operators; ask for it by name";
+        return Err(Error::new(Kind::BadRequest, message));
+    }
     let precision::Choice { precision, note } = precision::choose(options)?;
     let (runtime, reason) = open(options, precision)?;
     Ok(Selection { runtime, precision, notes: note.into_iter().chain(reason).collect() })
@@ -159,7 +169,7 @@ pub fn check_target(target: Target, options: &RuntimeOptions) -> Result<()> {
 }
 
 /// Threads asked for, else one a core.
-fn threads(options: &RuntimeOptions) -> usize {
+pub fn threads(options: &RuntimeOptions) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     options.threads.unwrap_or_else(cores).max(1)
 }

@@ -2,6 +2,7 @@
 
 use super::library::{self, Library};
 use super::ort_bound::{BoundGraph, Device};
+use super::profiled::Profiled;
 use super::provider::{self, cuda::Cuda, key, tensorrt};
 use super::{Graph, GraphSource, Runtime, RuntimeOptions, arranged, checked, short, threads};
 use crate::error::{Error, Kind, Result};
@@ -14,7 +15,7 @@ use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use super::provider::Provider;
@@ -151,7 +152,7 @@ impl Ort {
         log: Option<Log>,
     ) -> Result<Session> {
         with_environment(&self.library, self.threads, |environment| {
-            session(environment, source, providers, log).map_err(|e| {
+            session(environment, source, providers, log, self.options.profile.as_deref()).map_err(|e| {
                 let kind = if self.provider == Provider::Cpu { Kind::BadModel } else { Kind::NoRuntime };
                 let (component, provider) = (source.component, self.provider.name());
                 let reason = short(&e.to_string());
@@ -168,11 +169,18 @@ impl Runtime for Ort {
     }
 
     fn open(&self, source: &GraphSource) -> Result<Box<dyn Graph>> {
-        if self.provider.is_gpu() && is_step(source) {
-            return self.open_bound(source);
+        let graph = if self.provider.is_gpu() && is_step(source) {
+            self.open_bound(source)?
+        } else {
+            let session = self.opened(source, self.providers(source, false, false)?, None)?;
+            Box::new(OrtGraph { source: copy(source), session, profiled: self.options.profile.is_some() })
+        };
+        match (self.provider, &self.options.shapes) {
+            (Provider::TensorRt, Some(shapes)) => {
+                Ok(Box::new(Profiled::new(copy(source), shapes.clone(), graph)))
+            }
+            _ => Ok(graph),
         }
-        let session = self.opened(source, self.providers(source, false, false)?, None)?;
-        Ok(Box::new(OrtGraph { source: copy(source), session }))
     }
 }
 
@@ -190,6 +198,7 @@ fn session(
     source: &GraphSource,
     providers: Vec<ExecutionProviderDispatch>,
     log: Option<Log>,
+    profile: Option<&Path>,
 ) -> ort::Result<Session> {
     let mut builder = Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
@@ -200,6 +209,9 @@ fn session(
     }
     if !providers.is_empty() {
         builder = builder.with_execution_providers(providers)?;
+    }
+    if let Some(folder) = profile {
+        builder = builder.with_profiling(folder.join(source.component.name()))?;
     }
     builder.commit_from_file(&source.path)
 }
@@ -231,6 +243,16 @@ impl Engine {
 struct OrtGraph {
     source: GraphSource,
     session: Session,
+    profiled: bool,
+}
+
+impl Drop for OrtGraph {
+    fn drop(&mut self) {
+        if self.profiled {
+            // A profile that is not ended stays empty; whoever reads it says so.
+            let _ = self.session.end_profiling();
+        }
+    }
 }
 
 impl Graph for OrtGraph {
