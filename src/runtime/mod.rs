@@ -3,6 +3,7 @@
 pub mod library;
 pub mod ort;
 mod ort_bound;
+pub mod profiled;
 pub mod provider;
 pub mod shapes;
 pub mod tract;
@@ -101,7 +102,11 @@ pub fn select(options: &RuntimeOptions) -> Result<Selection> {
         "tract" => Ok(chosen(Box::new(tract::Tract::new(options)))),
         "ort" => Ok(chosen(Box::new(ort::Ort::new(options, ort::Provider::Cpu)?))),
         "cuda" => Ok(chosen(Box::new(ort::Ort::new(options, ort::Provider::Cuda)?))),
-        "tensorrt" => Ok(chosen(Box::new(ort::Ort::new(options, ort::Provider::TensorRt)?))),
+        "tensorrt" => {
+            let runtime = Box::new(ort::Ort::new(options, ort::Provider::TensorRt)?);
+            let gpu = provider::key::Gpu::find(std::path::Path::new("/"), options.device);
+            Ok(Selection { runtime, notes: gpu.note().into_iter().collect() })
+        }
         "" | "auto" => Ok(match ort::Ort::new(options, ort::Provider::Cpu) {
             Ok(ort) => chosen(Box::new(ort)),
             Err(reason) => Selection {

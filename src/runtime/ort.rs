@@ -2,6 +2,7 @@
 
 use super::library::{self, Library};
 use super::ort_bound::{BoundGraph, Device};
+use super::profiled::Profiled;
 use super::provider::{self, cuda::Cuda, key, tensorrt};
 use super::{Graph, GraphSource, Runtime, RuntimeOptions, arranged, checked, short, threads};
 use crate::error::{Error, Kind, Result};
@@ -168,11 +169,18 @@ impl Runtime for Ort {
     }
 
     fn open(&self, source: &GraphSource) -> Result<Box<dyn Graph>> {
-        if self.provider.is_gpu() && is_step(source) {
-            return self.open_bound(source);
+        let graph = if self.provider.is_gpu() && is_step(source) {
+            self.open_bound(source)?
+        } else {
+            let session = self.opened(source, self.providers(source, false, false)?, None)?;
+            Box::new(OrtGraph { source: copy(source), session })
+        };
+        match (self.provider, &self.options.shapes) {
+            (Provider::TensorRt, Some(shapes)) => {
+                Ok(Box::new(Profiled::new(copy(source), shapes.clone(), graph)))
+            }
+            _ => Ok(graph),
         }
-        let session = self.opened(source, self.providers(source, false, false)?, None)?;
-        Ok(Box::new(OrtGraph { source: copy(source), session }))
     }
 }
 
