@@ -21,7 +21,9 @@ use kandinsky::error::Kind;
 use kandinsky::progress::CancelToken;
 use kandinsky::rng::{Normals, TorchCpu};
 use kandinsky::runtime::ort::Ort;
+use kandinsky::runtime::profiled::Profiled;
 use kandinsky::runtime::provider::Provider;
+use kandinsky::runtime::shapes::Shapes;
 use kandinsky::runtime::{Graph, GraphSource, Runtime, RuntimeOptions};
 use kandinsky::tensor::{Tensor, Value};
 use kandinsky::{Engine, ahead};
@@ -257,6 +259,24 @@ fn kept_inputs_hold_until_others_are_kept_or_given() {
     assert!(bound.run(&other).is_err());
     assert!(bound.keep(8, &[("k", &k), ("v", &v)]).unwrap());
     assert_eq!(out(bound.as_mut(), &other), out(plain.as_mut(), &given(&b, &ALL)));
+}
+
+#[test]
+fn a_graph_with_a_profile_runs_what_lies_within_it_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let [_, bound] = steps(folder.path());
+    let opened = Folder::open(&folder.path().join("tiny")).unwrap();
+    let spec = opened.graph(Component::UnetStep).unwrap().clone();
+    let source = GraphSource { component: Component::UnetStep, path: PathBuf::new(), spec };
+    let shapes = Shapes::new(vec![[16, 16], [8, 24]]).unwrap();
+    let mut graph = Profiled::new(source, shapes, bound);
+    out(&mut graph, &given(&inputs(folder.path(), 2, [8, 24], 1), &ALL));
+    for (rows, sides) in [(9, [16, 16]), (2, [24, 16]), (2, [16, 32])] {
+        let outside = inputs(folder.path(), rows, sides, 1);
+        assert_eq!(graph.run(&given(&outside, &ALL)).unwrap_err().kind(), Kind::BadRequest);
+    }
+    let outside = inputs(folder.path(), 9, [16, 16], 1);
+    assert!(graph.keep(1, &[("k", &outside[2].1)]).is_err());
 }
 
 #[test]

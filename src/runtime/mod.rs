@@ -5,6 +5,7 @@ pub mod openvino;
 pub mod ort;
 mod ort_bound;
 pub mod precision;
+pub mod profiled;
 pub mod provider;
 pub mod shapes;
 pub mod tract;
@@ -121,7 +122,7 @@ pub fn select(options: &RuntimeOptions) -> Result<Selection> {
     Ok(Selection { runtime, precision, notes: note.into_iter().chain(reason).collect() })
 }
 
-/// The runtime for a settled precision, and why it is not another.
+/// The runtime for a settled precision, and what the caller should know of it.
 fn open(options: &RuntimeOptions, precision: Precision) -> Result<(Box<dyn Runtime>, Option<String>)> {
     let ort = |provider| ort::Ort::new(options, provider).map(boxed);
     let openvino = || openvino::OpenVino::new(options, precision).map(boxed);
@@ -130,7 +131,10 @@ fn open(options: &RuntimeOptions, precision: Precision) -> Result<(Box<dyn Runti
         "tract" => Ok(tract()),
         "ort" => ort(ort::Provider::Cpu),
         "cuda" => ort(ort::Provider::Cuda),
-        "tensorrt" => ort(ort::Provider::TensorRt),
+        "tensorrt" => {
+            let gpu = provider::key::Gpu::find(std::path::Path::new("/"), options.device);
+            return Ok((ort(ort::Provider::TensorRt)?, gpu.note()));
+        }
         "openvino" => openvino(),
         "" | "auto" if precision == Precision::Bf16 => openvino(),
         "" | "auto" => {
