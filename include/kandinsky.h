@@ -203,7 +203,7 @@ kd_status kd_request_new(kd_request *request, KD_NULLABLE kd_error *error);
 
 /*
  * Sets one setting. `key` is its path in the request's JSON, such as `prompt`, `steps`, `start.kind` or
- * `mix.0.weight`; docs/c_guide.md has all of them. Texts are taken as they are, numbers and lists as in
+ * `mix.0.weight`; docs/c_api.md has all of them. Texts are taken as they are, numbers and lists as in
  * JSON, sizes as `512x768`, pictures as the path of their file.
  */
 kd_status kd_request_set(

@@ -24,12 +24,11 @@ mod model;
 #[path = "common/door_rust.rs"]
 mod rust_door;
 
-use kandinsky::ffi::handle::living;
 use kd::*;
 use std::ffi::{c_char, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 const ORT: &str = r#"{"runtime":"ort","threads":1}"#;
@@ -44,17 +43,6 @@ static TINY: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
 
 fn open() -> c::Engine {
     c::Engine::open(&TINY.1, ORT).unwrap()
-}
-
-/// Tests that count objects or memory run one at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How often a long test repeats: fewer in the suite, `KANDINSKY_C_LONG=1` for the figures in the docs.
-fn times(short: usize, long: usize) -> usize {
-    if std::env::var_os("KANDINSKY_C_LONG").is_some() { long } else { short }
 }
 
 fn quick() -> c::Request {
@@ -244,25 +232,6 @@ fn a_deadline_stops_a_job_that_draws() {
 }
 
 #[test]
-fn handles_may_be_freed_in_any_order() {
-    let _alone = alone();
-    let before = living();
-    let engine = open();
-    let request = quick();
-    let expected = engine.run(&request).unwrap().rgb();
-    let job = engine.job(&request).unwrap();
-    job.start().unwrap();
-    drop(engine);
-    drop(request);
-    job.wait(u64::MAX).unwrap();
-    let picture = job.picture(0).unwrap();
-    drop(job);
-    assert_eq!(picture.rgb(), expected);
-    drop(picture);
-    assert_eq!(living(), before);
-}
-
-#[test]
 fn a_stale_handle_is_an_error_for_ever() {
     let request = quick();
     let bits = request.0;
@@ -379,66 +348,6 @@ fn statuses_have_the_names_of_the_one_table() {
     assert_eq!(unsafe { kd_status_name(1, std::ptr::null_mut(), 0, &mut 0) }, KD_BAD_REQUEST);
 }
 
-/// Cancels at random moments from another thread: each job ends once, as done or as cancelled.
-#[test]
-fn cancels_at_random_moments() {
-    let _alone = alone();
-    let (engine, request) = (open(), quick());
-    let expected = engine.run(&request).unwrap().rgb();
-    let begun = Instant::now();
-    let timing = engine.job(&request).unwrap();
-    timing.start().unwrap();
-    timing.wait(u64::MAX).unwrap();
-    let whole = begun.elapsed();
-    drop(timing);
-    let before = living();
-    let (mut done, mut cancelled, mut resident) = (0, 0, 0);
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let cancels = times(300, 10_000);
-    for turn in 0..cancels {
-        if turn == cancels / 5 {
-            resident = resident_kib();
-        }
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let moment = whole.mul_f64((random % 1200) as f64 / 1000.0);
-        let job = engine.job(&request).unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                std::thread::sleep(moment);
-                job.cancel().unwrap();
-            });
-            job.start().unwrap();
-            let outcome = job.wait(u64::MAX).map_err(|failure| failure.status);
-            let (state, count) = (job.poll(), job.count().map_err(|failure| failure.status));
-            match outcome {
-                Ok(()) => {
-                    assert_eq!((state, count), (KD_JOB_DONE, Ok(1)));
-                    assert_eq!(job.picture(0).unwrap().rgb(), expected);
-                    done += 1;
-                }
-                Err(status) => {
-                    assert_eq!((status, state, count), (KD_CANCELLED, KD_JOB_CANCELLED, Err(KD_CANCELLED)));
-                    cancelled += 1;
-                }
-            }
-        });
-    }
-    let growth = resident_kib().saturating_sub(resident);
-    println!("{cancels} cancels: {cancelled} cancelled, {done} done, {growth} KiB more");
-    assert!(done > 0 && cancelled > cancels / 4, "{done} done, {cancelled} cancelled");
-    assert_eq!(living(), before);
-    assert!(growth < 16 << 10, "memory has grown by {growth} KiB");
-}
-
-/// Resident memory of this process in KiB.
-fn resident_kib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[test]
 fn a_cancel_takes_effect_within_one_network_call() {
     let engine = open();
@@ -483,25 +392,4 @@ fn thirty_two_threads_draw_as_one_does() {
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert!(alone == together);
-}
-
-#[test]
-fn opening_and_closing_leaves_nothing() {
-    let _alone = alone();
-    let cycles = times(100, 1000);
-    let before = living();
-    let mut resident = 0;
-    for cycle in 0..cycles {
-        if cycle == cycles / 4 {
-            resident = resident_kib();
-        }
-        let engine = open();
-        if cycle % 10 == 0 {
-            engine.run(&quick()).unwrap();
-        }
-    }
-    let growth = resident_kib().saturating_sub(resident);
-    println!("{cycles} open/close cycles: {growth} KiB more");
-    assert_eq!(living(), before);
-    assert!(growth < 16 << 10, "memory has grown by {growth} KiB");
 }

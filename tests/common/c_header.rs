@@ -361,8 +361,29 @@ pub fn bindings(interface: &Interface) -> String {
     for function in interface.functions() {
         writeln!(out, "pub fn {}(\n{}) -> u32;", function.name, rust(&function.parameters)).unwrap();
     }
-    out += "}\n";
+    out += "}\n\n/// Every function by name, called with nulls and zeros and this error object, where it takes one.\n\
+            pub const CALLS: &[(&str, bool, fn(*mut u64) -> u32)] = &[\n";
+    for function in interface.functions() {
+        let arguments: Vec<_> = function.parameters.iter().map(nothing).collect();
+        let takes =
+            function.parameters.iter().any(|parameter| parameter.name == "error" && parameter.nullable);
+        let (error, arguments) = (if takes { "error" } else { "_" }, arguments.join(", "));
+        let name = &function.name;
+        writeln!(out, "(\"{name}\", {takes}, |{error}| unsafe {{ {name}({arguments}) }}),").unwrap();
+    }
+    out += "];\n";
     formatted(&out)
+}
+
+/// The argument that is nothing.
+fn nothing(parameter: &Parameter) -> &'static str {
+    match parameter.rust.as_str() {
+        "*mut u64" if parameter.name == "error" && parameter.nullable => "error",
+        ty if ty.starts_with("*const") => "std::ptr::null()",
+        ty if ty.starts_with("*mut") => "std::ptr::null_mut()",
+        ty if ty.starts_with("Option") => "None",
+        _ => "0",
+    }
 }
 
 fn formatted(text: &str) -> String {

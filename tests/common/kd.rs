@@ -202,3 +202,83 @@ unsafe extern "C" {
     pub fn kd_error_status(error: u64, status: *mut u32) -> u32;
     pub fn kd_error_free(error: u64) -> u32;
 }
+
+/// Every function by name, called with nulls and zeros and this error object, where it takes one.
+pub const CALLS: &[(&str, bool, fn(*mut u64) -> u32)] = &[
+    ("kd_version", false, |_| unsafe {
+        kd_version(std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut())
+    }),
+    ("kd_status_name", false, |_| unsafe {
+        kd_status_name(0, std::ptr::null_mut(), 0, std::ptr::null_mut())
+    }),
+    ("kd_status_meaning", false, |_| unsafe {
+        kd_status_meaning(0, std::ptr::null_mut(), 0, std::ptr::null_mut())
+    }),
+    ("kd_engine_open", true, |error| unsafe {
+        kd_engine_open(std::ptr::null(), 0, std::ptr::null(), 0, std::ptr::null_mut(), error)
+    }),
+    ("kd_engine_describe", true, |error| unsafe {
+        kd_engine_describe(0, std::ptr::null_mut(), 0, std::ptr::null_mut(), error)
+    }),
+    ("kd_engine_run", true, |error| unsafe { kd_engine_run(0, 0, std::ptr::null_mut(), error) }),
+    ("kd_engine_free", false, |_| unsafe { kd_engine_free(0) }),
+    ("kd_request_new", true, |error| unsafe { kd_request_new(std::ptr::null_mut(), error) }),
+    ("kd_request_set", true, |error| unsafe {
+        kd_request_set(0, std::ptr::null(), 0, std::ptr::null(), 0, error)
+    }),
+    ("kd_request_set_json", true, |error| unsafe { kd_request_set_json(0, std::ptr::null(), 0, error) }),
+    ("kd_request_set_picture", true, |error| unsafe {
+        kd_request_set_picture(0, std::ptr::null(), 0, 0, error)
+    }),
+    ("kd_request_add_picture", true, |error| unsafe { kd_request_add_picture(0, 0, error) }),
+    ("kd_request_json", true, |error| unsafe {
+        kd_request_json(0, std::ptr::null_mut(), 0, std::ptr::null_mut(), error)
+    }),
+    ("kd_request_check", true, |error| unsafe {
+        kd_request_check(0, 0, std::ptr::null_mut(), 0, std::ptr::null_mut(), error)
+    }),
+    ("kd_request_free", false, |_| unsafe { kd_request_free(0) }),
+    ("kd_picture_from_pixels", true, |error| unsafe {
+        kd_picture_from_pixels(std::ptr::null(), 0, 0, 0, 0, 0, std::ptr::null_mut(), error)
+    }),
+    ("kd_picture_decode", true, |error| unsafe {
+        kd_picture_decode(std::ptr::null(), 0, std::ptr::null_mut(), error)
+    }),
+    ("kd_picture_open", true, |error| unsafe {
+        kd_picture_open(std::ptr::null(), 0, std::ptr::null_mut(), error)
+    }),
+    ("kd_picture_size", true, |error| unsafe {
+        kd_picture_size(0, std::ptr::null_mut(), std::ptr::null_mut(), error)
+    }),
+    ("kd_picture_pixels", true, |error| unsafe {
+        kd_picture_pixels(0, 0, 0, std::ptr::null_mut(), 0, error)
+    }),
+    ("kd_picture_encode", true, |error| unsafe {
+        kd_picture_encode(0, std::ptr::null(), 0, std::ptr::null_mut(), 0, std::ptr::null_mut(), error)
+    }),
+    ("kd_picture_save", true, |error| unsafe { kd_picture_save(0, std::ptr::null(), 0, 0, error) }),
+    ("kd_picture_request", true, |error| unsafe {
+        kd_picture_request(0, std::ptr::null_mut(), 0, std::ptr::null_mut(), error)
+    }),
+    ("kd_picture_free", false, |_| unsafe { kd_picture_free(0) }),
+    ("kd_job_new", true, |error| unsafe { kd_job_new(0, 0, std::ptr::null_mut(), error) }),
+    ("kd_job_set", true, |error| unsafe { kd_job_set(0, std::ptr::null(), 0, std::ptr::null(), 0, error) }),
+    ("kd_job_on_progress", true, |error| unsafe { kd_job_on_progress(0, None, std::ptr::null_mut(), error) }),
+    ("kd_job_on_preview", true, |error| unsafe { kd_job_on_preview(0, None, std::ptr::null_mut(), error) }),
+    ("kd_job_on_log", true, |error| unsafe { kd_job_on_log(0, None, std::ptr::null_mut(), error) }),
+    ("kd_job_start", true, |error| unsafe { kd_job_start(0, error) }),
+    ("kd_job_poll", true, |error| unsafe { kd_job_poll(0, std::ptr::null_mut(), error) }),
+    ("kd_job_wait", true, |error| unsafe { kd_job_wait(0, 0, error) }),
+    ("kd_job_cancel", true, |error| unsafe { kd_job_cancel(0, error) }),
+    ("kd_job_count", true, |error| unsafe { kd_job_count(0, std::ptr::null_mut(), error) }),
+    ("kd_job_picture", true, |error| unsafe { kd_job_picture(0, 0, std::ptr::null_mut(), error) }),
+    ("kd_job_report", true, |error| unsafe {
+        kd_job_report(0, std::ptr::null_mut(), 0, std::ptr::null_mut(), error)
+    }),
+    ("kd_job_free", true, |error| unsafe { kd_job_free(0, error) }),
+    ("kd_error_get", false, |_| unsafe {
+        kd_error_get(0, std::ptr::null(), 0, std::ptr::null_mut(), 0, std::ptr::null_mut())
+    }),
+    ("kd_error_status", false, |_| unsafe { kd_error_status(0, std::ptr::null_mut()) }),
+    ("kd_error_free", false, |_| unsafe { kd_error_free(0) }),
+];
