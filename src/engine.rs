@@ -223,8 +223,8 @@ fn open_graphs(
     let needed = mode::graphs(networks.folder(), constants, job)?;
     let total = needed.len();
     for (done, component) in needed.into_iter().enumerate() {
-        networks.open(component)?;
-        watch.step(Stage::Load, done + 1, total)?;
+        let opened = networks.open(component).and_then(|()| watch.step(Stage::Load, done + 1, total));
+        opened.map_err(|error| error.in_stage(Stage::Load.name()))?;
     }
     Ok(())
 }

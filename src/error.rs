@@ -1,4 +1,5 @@
-//! One table of failures for every door: exit codes here, statuses and C codes later.
+//! One table of failures for every door: a kind's code is the exit code of the command line and the status of
+//! the C interface.
 
 use std::path::Path;
 
@@ -33,13 +34,27 @@ pub enum Kind {
     OutOfMemory,
     /// The caller cancelled.
     Cancelled,
+    /// The caller's deadline passed.
+    Deadline,
     /// A defect of this program.
     Internal,
+    /// A pointer that must not be null is (C alone).
+    NullArgument,
+    /// A handle that is null, stale, forged or of another object (C alone).
+    InvalidHandle,
+    /// A buffer that does not hold the answer (C alone).
+    TooSmall,
+    /// A call that would wait for a job, from inside a callback of a job (C alone).
+    Reentrant,
+    /// A job that has not ended yet (C alone).
+    Pending,
+    /// A defect that would have ended the process (C alone).
+    Panic,
 }
 
 impl Kind {
     /// Every kind, in the order of the table of exit codes.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 20] = [
         Self::BadRequest,
         Self::BadPrompt,
         Self::BadImage,
@@ -52,7 +67,14 @@ impl Kind {
         Self::Exists,
         Self::OutOfMemory,
         Self::Cancelled,
+        Self::Deadline,
         Self::Internal,
+        Self::NullArgument,
+        Self::InvalidHandle,
+        Self::TooSmall,
+        Self::Reentrant,
+        Self::Pending,
+        Self::Panic,
     ];
 
     /// The stable name, as `--json` prints it.
@@ -70,11 +92,18 @@ impl Kind {
             Self::Exists => "exists",
             Self::OutOfMemory => "out_of_memory",
             Self::Cancelled => "cancelled",
+            Self::Deadline => "deadline",
             Self::Internal => "internal",
+            Self::NullArgument => "null_argument",
+            Self::InvalidHandle => "invalid_handle",
+            Self::TooSmall => "too_small",
+            Self::Reentrant => "reentrant",
+            Self::Pending => "pending",
+            Self::Panic => "panic",
         }
     }
 
-    /// The exit code of the command line.
+    /// Its code: the exit code of the command line and the status of the C interface.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::BadRequest => 2,
@@ -89,7 +118,14 @@ impl Kind {
             Self::Exists => 11,
             Self::OutOfMemory => 12,
             Self::Cancelled => 130,
+            Self::Deadline => 124,
             Self::Internal => 70,
+            Self::NullArgument => 20,
+            Self::InvalidHandle => 21,
+            Self::TooSmall => 22,
+            Self::Reentrant => 23,
+            Self::Pending => 24,
+            Self::Panic => 71,
         }
     }
 
@@ -108,8 +144,28 @@ impl Kind {
             Self::Exists => "the output exists; say --force to replace it",
             Self::OutOfMemory => "not enough memory",
             Self::Cancelled => "cancelled (Ctrl-C)",
+            Self::Deadline => "the deadline passed",
             Self::Internal => "a defect of this program",
+            Self::NullArgument => "a pointer is null that must not be",
+            Self::InvalidHandle => "a handle is null, stale, forged or of another object",
+            Self::TooSmall => "a buffer does not hold the answer",
+            Self::Reentrant => "a callback made a call that waits for a job",
+            Self::Pending => "the job has not ended yet",
+            Self::Panic => "a defect that would have ended the process",
         }
+    }
+
+    /// Whether only the C interface knows it.
+    pub const fn is_of_c(self) -> bool {
+        matches!(
+            self,
+            Self::NullArgument
+                | Self::InvalidHandle
+                | Self::TooSmall
+                | Self::Reentrant
+                | Self::Pending
+                | Self::Panic
+        )
     }
 }
 
@@ -118,12 +174,14 @@ impl Kind {
 pub struct Error {
     kind: Kind,
     message: String,
+    stage: Option<&'static str>,
+    cause: Option<String>,
 }
 
 impl Error {
     /// A failure of `kind`, told in `message`.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), stage: None, cause: None }
     }
 
     /// A failure of the operating system on `path`; `verb` is a participle such as "read".
@@ -133,6 +191,31 @@ impl Error {
             _ => Kind::Io,
         };
         Self::new(kind, format!("{} cannot be {verb}: {source}", path.display()))
+            .caused_by(source.to_string())
+    }
+
+    /// The same failure, which another one brought about.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// The same failure, in the stage of that name unless one is known.
+    #[must_use]
+    pub fn in_stage(mut self, stage: &'static str) -> Self {
+        self.stage = self.stage.or(Some(stage));
+        self
+    }
+
+    /// What brought it about, where that is known.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// The stage of the picture that failed, where one was under way.
+    pub const fn stage(&self) -> Option<&'static str> {
+        self.stage
     }
 
     /// Its kind.

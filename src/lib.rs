@@ -45,6 +45,7 @@ pub mod constants;
 pub mod doctor;
 pub mod engine;
 pub mod error;
+pub mod ffi;
 pub mod files;
 pub mod fit;
 pub mod guidance;

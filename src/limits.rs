@@ -162,6 +162,18 @@ pub const PICTURE_FILE_BYTES: u64 = 128 << 20;
 /// Bytes of the texts that are read back from a picture: several prompts and their JSON, escaped.
 pub const PICTURE_TEXT_BYTES: usize = 1 << 20;
 
+/// Places of a list that is set one by one: more than any list of a request may have.
+pub const LIST_LENGTH: usize = 1000;
+
+/// Pictures in memory that a request holds: those of a mix and a few more.
+pub const REQUEST_PICTURES: usize = 64;
+
+/// Bytes of the name of a setting.
+pub const KEY_BYTES: usize = 256;
+
+/// Bytes of a path, as Linux has it.
+pub const PATH_BYTES: usize = 4096;
+
 /// Bytes of a tokeniser's file: the largest vocabulary (250,002 pieces) takes 17 MB.
 pub const TOKENIZER_BYTES: u64 = 64 << 20;
 

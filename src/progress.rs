@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Picture;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime};
 
 /// The stages of a picture, in order, and that of fitting a prior.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,30 +56,51 @@ pub struct Progress {
     pub total: usize,
 }
 
-/// Stops a request from another thread; clones stop the same request.
+/// Stops a request from another thread, or at a time; clones stop the same request.
 #[derive(Debug, Clone, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken(Arc<Stop>);
+
+#[derive(Debug, Default)]
+struct Stop {
+    asked: AtomicBool,
+    deadline: OnceLock<Instant>,
+}
 
 impl CancelToken {
     /// Asks the request to stop before its next network call.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Asks the request to stop before its first network call after `deadline`; the first one set counts.
+    pub fn stop_at(&self, deadline: Instant) {
+        let _ = self.0.deadline.set(deadline);
+    }
+
+    /// When the request stops by itself.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline.get().copied()
     }
 
     /// Whether someone asked.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.asked.load(Ordering::Relaxed)
     }
 
     /// Looks whether to go on.
     ///
     /// # Errors
-    /// [`Kind::Cancelled`] when someone asked to stop.
+    /// [`Kind::Cancelled`] when someone asked to stop, [`Kind::Deadline`] after the deadline.
     pub fn check(&self) -> Result<()> {
         if self.is_cancelled() {
             return Err(Error::new(Kind::Cancelled, "the request was cancelled"));
         }
-        Ok(())
+        match self.deadline() {
+            Some(deadline) if deadline <= Instant::now() => {
+                Err(Error::new(Kind::Deadline, "the request's deadline passed"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

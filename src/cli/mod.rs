@@ -254,7 +254,7 @@ fn cancel_on_interrupt() -> Result<CancelToken> {
 
 fn exit_codes() -> String {
     let mut text = String::from("Exit codes:\n  0    success\n");
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| !kind.is_of_c()) {
         text += &format!("  {:<4} {}\n", kind.exit_code(), kind.meaning());
     }
     text

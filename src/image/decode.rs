@@ -29,10 +29,27 @@ impl Picture {
     /// # Errors
     /// As [`Picture::open`].
     pub fn open_with_alpha(path: impl AsRef<Path>) -> Result<(Self, Option<Mask>)> {
-        let (picture, alpha) = open(path.as_ref())?.picture()?;
-        let clear: Option<Vec<u8>> = alpha.map(|alpha| alpha.iter().map(|alpha| 255 - alpha).collect());
-        let mask = clear.and_then(|plane| Mask::new(picture.size, plane).ok());
-        Ok((picture, mask))
+        open(path.as_ref())?.picture_and_hole()
+    }
+
+    /// As [`Picture::open_with_alpha`], from the bytes of a file.
+    ///
+    /// # Errors
+    /// [`Kind::BadImage`], as [`Picture::open`].
+    pub fn decode(bytes: &[u8]) -> Result<(Self, Option<Mask>)> {
+        let raster = decode(bytes);
+        let bad = |reason| Error::new(Kind::BadImage, format!("the picture: {reason}"));
+        raster.map_err(bad)?.picture_and_hole()
+    }
+
+    /// A picture of red, green, blue and opacity, treated as one from a file.
+    ///
+    /// # Errors
+    /// As [`Picture::new`].
+    pub fn from_rgba(size: Size, pixels: &[[u8; 4]]) -> Result<(Self, Option<Mask>)> {
+        let colours = pixels.iter().copied().map(opaque).collect();
+        let alpha = Some(pixels.iter().copied().map(alpha).collect());
+        Raster { size, colours, alpha }.picture_and_hole()
     }
 }
 
@@ -79,6 +96,16 @@ impl Raster {
     }
 }
 
+impl Raster {
+    /// Laid over white, with a mask of what is more than half transparent, where anything is.
+    fn picture_and_hole(self) -> Result<(Picture, Option<Mask>)> {
+        let (picture, alpha) = self.picture()?;
+        let clear: Option<Vec<u8>> = alpha.map(|alpha| alpha.iter().map(|alpha| 255 - alpha).collect());
+        let mask = clear.and_then(|plane| Mask::new(picture.size, plane).ok());
+        Ok((picture, mask))
+    }
+}
+
 const fn opaque([red, green, blue, _]: [u8; 4]) -> Rgb {
     [red, green, blue]
 }
@@ -98,12 +125,13 @@ fn over_white(colour: Rgb, alpha: u8) -> Rgb {
 fn open(path: &Path) -> Result<Raster> {
     let bad = |reason: String| Error::new(Kind::BadImage, format!("{}: {reason}", path.display()));
     let bytes = read(path, |head| format::recognise(head)?.check_size(head).map(drop))?;
-    let decode = || {
-        let (mut image, orientation) = format::recognise(&bytes)?.decode(&bytes)?;
-        image.apply_orientation(orientation);
-        Raster::new(image)
-    };
-    decode().map_err(bad)
+    decode(&bytes).map_err(bad)
+}
+
+fn decode(bytes: &[u8]) -> Read<Raster> {
+    let (mut image, orientation) = format::recognise(bytes)?.decode(bytes)?;
+    image.apply_orientation(orientation);
+    Raster::new(image)
 }
 
 /// The bytes of a file whose beginning `judge` lets pass.

@@ -13,6 +13,17 @@ pub struct Metadata {
     pub exact: String,
 }
 
+impl Metadata {
+    /// What the bytes of a PNG, JPEG or WebP file say of how it was made; `None` when they say nothing.
+    ///
+    /// # Errors
+    /// [`Kind::BadImage`], as [`read_metadata`].
+    pub fn of(bytes: &[u8]) -> Result<Option<Self>> {
+        let read = || format::recognise(bytes)?.metadata(bytes);
+        read().map_err(|reason| Error::new(Kind::BadImage, format!("the picture: {reason}")))
+    }
+}
+
 /// Reads what a PNG, JPEG or WebP file says of how it was made; `None` when it says nothing.
 ///
 /// # Errors

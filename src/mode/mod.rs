@@ -60,7 +60,7 @@ impl Tools<'_> {
         let begin = Instant::now();
         let done = work(self);
         self.timings.add(stage, begin.elapsed());
-        done
+        done.map_err(|error| error.in_stage(stage.name()))
     }
 }
 

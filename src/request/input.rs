@@ -34,6 +34,12 @@ impl Input {
         Self { path: Some(path.into()), ..Self::default() }
     }
 
+    /// A picture in memory, and where it is transparent.
+    pub fn pixels(picture: Picture, transparent: Option<Mask>) -> Self {
+        let sha256 = Some(fingerprint(&picture));
+        Self { path: None, sha256, held: Some(Arc::new(Held { picture, transparent })) }
+    }
+
     /// Its file.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
@@ -87,6 +93,16 @@ impl Input {
         self.picture().map(Picture::size)
     }
 
+    /// SHA-256 of its size and pixels, where it is known.
+    pub fn sha256(&self) -> Option<&str> {
+        self.sha256.as_deref()
+    }
+
+    /// Whether it names pixels by their hash alone, which are not here.
+    pub(super) fn is_missing(&self) -> bool {
+        self.path.is_none() && self.held.is_none()
+    }
+
     /// Its name in messages.
     pub fn name(&self) -> String {
         self.path.as_ref().map_or_else(|| "the picture".to_owned(), |path| path.display().to_string())
@@ -107,8 +123,7 @@ fn fingerprint(picture: &Picture) -> String {
 
 impl From<Picture> for Input {
     fn from(picture: Picture) -> Self {
-        let sha256 = Some(fingerprint(&picture));
-        Self { path: None, sha256, held: Some(Arc::new(Held { picture, transparent: None })) }
+        Self::pixels(picture, None)
     }
 }
 

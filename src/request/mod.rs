@@ -7,6 +7,8 @@
 mod aspect;
 mod input;
 mod job;
+pub mod json;
+pub mod keys;
 mod start;
 
 pub use crate::guidance::Interval;
@@ -383,12 +385,27 @@ impl Request {
     /// # Errors
     /// When a file cannot be used, or holds another picture than the request was made with.
     pub fn loaded(mut self) -> Result<Self> {
+        self.inputs_mut().try_for_each(Input::load)?;
+        Ok(self)
+    }
+
+    /// The same request, where pictures that it names by their hash alone are taken from `pictures`.
+    #[must_use]
+    pub fn with_pictures(mut self, pictures: &[Input]) -> Self {
+        for input in self.inputs_mut().filter(|input| input.is_missing()) {
+            if let Some(held) = pictures.iter().rfind(|held| held.sha256() == input.sha256()) {
+                *input = held.clone();
+            }
+        }
+        self
+    }
+
+    fn inputs_mut(&mut self) -> impl Iterator<Item = &mut Input> {
         let parts = self.mix.iter_mut().filter_map(|part| match &mut part.what {
             Subject::Picture(picture) => Some(picture),
             Subject::Text(_) => None,
         });
-        parts.chain(&mut self.negative_picture).chain(self.start.inputs_mut()).try_for_each(Input::load)?;
-        Ok(self)
+        parts.chain(&mut self.negative_picture).chain(self.start.inputs_mut())
     }
 }
 

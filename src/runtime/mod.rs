@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::tensor::{Tensor, Value};
 use kandinsky_models::manifest::{Dtype, Port, Target};
 use kandinsky_models::{Component, GraphSpec};
+use serde::Deserialize;
 use std::path::PathBuf;
 
 pub use library::answer_probe;
@@ -63,7 +64,8 @@ pub trait Graph: Send {
 }
 
 /// Which runtime a caller wants, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RuntimeOptions {
     /// One of [`NAMES`]; empty is `auto`.
     pub runtime: String,
@@ -88,12 +90,14 @@ pub struct RuntimeOptions {
     /// How long TensorRT looks for faster kernels, 0 to 5.
     pub builder_level: Option<u8>,
     /// Shapes that TensorRT's engines are built for; those of the model's sizes when it is not set.
+    #[serde(skip)]
     pub shapes: Option<shapes::Shapes>,
     /// Encode every prompt and picture anew, instead of keeping what the last ones became.
     pub no_encoding_cache: bool,
     /// Compute what the empty prompt and the picture of zeros become, instead of reading it from the model.
     pub no_constants: bool,
     /// A folder where ONNX Runtime writes what each operator took, a file a graph, when the graph is closed.
+    #[serde(skip)]
     pub profile: Option<PathBuf>,
 }
 

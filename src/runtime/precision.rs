@@ -6,7 +6,8 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What the networks compute in. Pictures, schedules and guidance are computed in f32 in every tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32-bit floats: the reference's numbers.
     #[default]

@@ -10,7 +10,8 @@ pub const NAME: &str = "cuda";
 const ATTENTION: u32 = 1 | 2 | 8 | 16;
 
 /// How cuDNN's algorithm for a convolution is found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ConvSearch {
     /// Every algorithm is timed at the first run of a shape.
     #[default]

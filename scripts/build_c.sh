@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Builds libkandinsky.so and libkandinsky.a in target/release, apart from ordinary builds, which need neither.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+major=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\([0-9]*\)\..*"/\1/p' Cargo.toml)
+cargo rustc --release --locked --lib --crate-type cdylib,staticlib -- -C "link-arg=-Wl,-soname,libkandinsky.so.$major"
