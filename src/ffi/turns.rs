@@ -86,8 +86,8 @@ mod tests {
         let first = turns.take(&CancelToken::default()).unwrap();
         let (given_up, late) = (CancelToken::default(), CancelToken::default());
         late.stop_at(Instant::now() + Duration::from_millis(5));
+        let wait = |token: &CancelToken| turns.take(token).map(drop).unwrap_err().kind();
         std::thread::scope(|scope| {
-            let wait = |token: &CancelToken| turns.take(token).map(drop).unwrap_err().kind();
             let cancelled = scope.spawn(|| wait(&given_up));
             assert_eq!(scope.spawn(|| wait(&late)).join().unwrap(), Kind::Deadline);
             given_up.cancel();
