@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the tests need (ONNX Runtime, from the Python wheel) and runs every check.
+# Installs what the tests need (ONNX Runtime, from the Python wheel; compilers and tools of C, from Debian) and runs
+# every check.
 #
-# Needs: a Rust toolchain, Python 3 with pip. Takes about 25 minutes on two cores.
+# Needs: a Rust toolchain, Python 3 with pip; apt-get, unless gcc, clang, cmake, pkg-config and valgrind are there.
+# Takes about 30 minutes on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,10 +21,21 @@ if [ -z "${ORT_DYLIB_PATH:-}" ]; then
 fi
 echo "onnx runtime: $ORT_DYLIB_PATH"
 
+missing=()
+for tool in gcc:gcc g++:g++ clang:clang cmake:cmake pkg-config:pkg-config valgrind:valgrind nm:binutils; do
+    command -v "${tool%%:*}" > /dev/null || missing+=("${tool##*:}")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+    $sudo apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "${missing[@]}"
+fi
+
 cargo fmt --all --check
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
 cargo test --release --locked --workspace
+cargo test --release --locked --features ffi-faults --test c_faults
 
 # A debug build draws the release build's bytes.
 cargo build --locked --bin kandinsky

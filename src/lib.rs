@@ -29,6 +29,8 @@
 //! runs them. From `main` to the loop: `bin/kandinsky.rs` → [`cli`] → [`engine`] → [`mode`] →
 //! [`stage::denoise`].
 //!
+//! C and C++ come in through [`ffi`], whose header is generated from its source.
+//!
 //! A new sampler, prior, start, runtime or command is one file and one line in a list.
 //!
 //! # Numbers

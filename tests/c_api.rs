@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and calls C"
 )]
 #![allow(dead_code, reason = "of what the tests share, a part is used here")]
+#![allow(clippy::result_large_err, reason = "an error here has all that C says")]
 
 #[path = "common/c.rs"]
 mod c;
@@ -379,7 +380,7 @@ fn thirty_two_threads_draw_as_one_does() {
         let draw = |seed: u64| {
             let engine = &engine;
             scope.spawn(move || {
-                if seed % 2 == 0 {
+                if seed.is_multiple_of(2) {
                     return engine.run(&request(seed)).unwrap().rgb();
                 }
                 let job = engine.job(&request(seed)).unwrap();

@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, and calls C"
 )]
 #![allow(dead_code, reason = "of what the tests share, a part is used here")]
+#![allow(clippy::result_large_err, reason = "an error here has all that C says")]
 
 #[path = "common/c.rs"]
 mod c;

@@ -3,11 +3,13 @@
  * Every handle of a call is live, stale, null, forged or of another object, and the status must agree: a dead one is
  * never a success, a live one never KD_INVALID_HANDLE, and nothing is ever KD_PANIC or KD_INTERNAL. Texts and buffers
  * lie in blocks of exactly their length. A second thread uses and frees what the first one shares with it. */
+#define _POSIX_C_SOURCE 200809L
 #include <kandinsky.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum kind { ENGINE, REQUEST, PICTURE, JOB, ERROR, KINDS };
 enum { LIVE = 12, STALE = 64, SHARED = 64 };
@@ -435,8 +437,13 @@ static void shared_call(uint64_t *state) {
 }
 
 static void *other_thread(void *state) {
-    while (!atomic_load(&stop))
-        shared_call(state);
+    while (!atomic_load(&stop)) {
+        /* Often enough to meet the other one, without taking its processor. */
+        const struct timespec moment = {0, 20000};
+        nanosleep(&moment, NULL);
+        for (int i = 0; i < 8; i++)
+            shared_call(state);
+    }
     return NULL;
 }
 

@@ -6,6 +6,9 @@ use super::{Asked, Door};
 /// Pixels of a picture: RGB, or RGBA where there are four bytes a pixel.
 pub type Pixels = Vec<u8>;
 
+/// Steps by stage with their totals, previews, pictures.
+pub type Watched = (Vec<(String, u64, u64)>, Vec<Pixels>, Vec<Pixels>);
+
 /// A test of a door.
 type Body = fn(&Door) -> Vec<Pixels>;
 

@@ -112,7 +112,7 @@ impl Parse for Exported {
             syn::parenthesized!(inner in input);
             let arguments = inner
                 .parse_terminated(|one| one.parse::<syn::PatType>(), syn::Token![,])
-                .or_else(|_| Err(syn::Error::new(inner.span(), "arguments are `name: Type`")))?;
+                .map_err(|_| syn::Error::new(inner.span(), "arguments are `name: Type`"))?;
             let mut parameters: Vec<_> =
                 arguments.iter().map(|one| parameter(one.pat.to_token_stream(), &one.ty)).collect();
             input.parse::<syn::Token![=]>()?;
@@ -361,8 +361,10 @@ pub fn bindings(interface: &Interface) -> String {
     for function in interface.functions() {
         writeln!(out, "pub fn {}(\n{}) -> u32;", function.name, rust(&function.parameters)).unwrap();
     }
-    out += "}\n\n/// Every function by name, called with nulls and zeros and this error object, where it takes one.\n\
-            pub const CALLS: &[(&str, bool, fn(*mut u64) -> u32)] = &[\n";
+    out += "}\n\n/// A function by name, whether it takes an error object, and a call of it.\n\
+            pub type Call = (&'static str, bool, fn(*mut u64) -> u32);\n\
+            /// Every function by name, called with nulls and zeros and this error object, where it takes one.\n\
+            pub const CALLS: &[Call] = &[\n";
     for function in interface.functions() {
         let arguments: Vec<_> = function.parameters.iter().map(nothing).collect();
         let takes =

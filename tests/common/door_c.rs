@@ -3,11 +3,12 @@
 use crate::c;
 use std::ffi::{c_char, c_void};
 
+#[allow(clippy::duplicate_mod, reason = "the bodies are run through each door")]
 #[path = "bodies.rs"]
 mod bodies;
 
 pub use bodies::BODIES;
-use bodies::Pixels;
+use bodies::{Pixels, Watched};
 
 pub struct Door(c::Engine);
 
@@ -81,7 +82,7 @@ impl Door {
         (before.rgb(), self.0.run(&again).unwrap().rgb())
     }
 
-    pub fn watch(&self, asked: Asked, every: usize) -> (Vec<(String, u64, u64)>, Vec<Pixels>, Vec<Pixels>) {
+    pub fn watch(&self, asked: Asked, every: usize) -> Watched {
         let mut seen = (Vec::new(), Vec::new());
         let data = (&raw mut seen).cast();
         let job = self.0.job(&asked.0).unwrap();

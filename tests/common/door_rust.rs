@@ -6,11 +6,12 @@ use kandinsky::request::{Blend, Frame, Generator, Input, Part, PriorKind, Profil
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::{Engine, Error, Request, metadata};
 
+#[allow(clippy::duplicate_mod, reason = "the bodies are run through each door")]
 #[path = "bodies.rs"]
 mod bodies;
 
 pub use bodies::BODIES;
-use bodies::Pixels;
+use bodies::{Pixels, Watched};
 
 pub struct Door(Engine);
 
@@ -146,7 +147,7 @@ impl Door {
         (before.bytes().to_vec(), self.0.run(request).unwrap().bytes().to_vec())
     }
 
-    pub fn watch(&self, asked: Asked, every: usize) -> (Vec<(String, u64, u64)>, Vec<Pixels>, Vec<Pixels>) {
+    pub fn watch(&self, asked: Asked, every: usize) -> Watched {
         let (mut steps, mut previews) = (Vec::new(), Vec::new());
         let mut watch = Watch {
             on_progress: Some(Box::new(|at| {

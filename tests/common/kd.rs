@@ -203,8 +203,10 @@ unsafe extern "C" {
     pub fn kd_error_free(error: u64) -> u32;
 }
 
+/// A function by name, whether it takes an error object, and a call of it.
+pub type Call = (&'static str, bool, fn(*mut u64) -> u32);
 /// Every function by name, called with nulls and zeros and this error object, where it takes one.
-pub const CALLS: &[(&str, bool, fn(*mut u64) -> u32)] = &[
+pub const CALLS: &[Call] = &[
     ("kd_version", false, |_| unsafe {
         kd_version(std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut())
     }),
