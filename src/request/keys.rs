@@ -101,6 +101,7 @@ pub const KEYS: &[Key] = &[
     key("rounded", Form::Switch, "keep the size that was computed instead of cropping"),
     key("steps", Form::Whole, "decoder steps"),
     key("guidance", Form::Real, "decoder guidance; 1 and less turns it off"),
+    key("guidance_interval", Form::Text, "the part of the way where the decoder is guided, such as 0.2..0.8"),
     key("sampler", Form::Text, "the decoder's sampler"),
     key("timesteps", Form::List, "the decoder's timesteps, instead of steps"),
     key("prior_steps", Form::Whole, "prior steps"),
@@ -319,6 +320,7 @@ fn bad(message: String) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guidance::Interval;
     use crate::request::{Blend, Frame, Generator, Input, Part, PriorKind, Profile, Request, Seam, Start};
     use std::collections::BTreeSet;
 
@@ -355,6 +357,7 @@ mod tests {
             weighted: true,
             quantize: true,
             profile: Profile::Original,
+            guidance_interval: Interval::new(0.25, 0.75).unwrap(),
         };
         let inpaint =
             Start::Inpaint { picture: "i.png".into(), mask: Some("m.png".into()), invert: true, seam };
