@@ -1,5 +1,6 @@
 //! What this machine can run: runtimes, providers, processor, memory, and what to do for more.
 
+use crate::machine;
 use crate::runtime::{RuntimeOptions, library, ort, tract};
 use serde::Serialize;
 use std::fmt;
@@ -41,7 +42,7 @@ pub fn examine(options: &RuntimeOptions) -> Findings {
         version: env!("CARGO_PKG_VERSION"),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         cpu_features: cpu_features(),
-        memory_bytes: field("/proc/meminfo", "MemTotal:"),
+        memory_bytes: machine::total(),
         runtimes: runtimes(options),
         cache: crate::store::cache_folder(),
     }
@@ -123,14 +124,7 @@ fn cpu_features() -> Vec<String> {
 
 /// Most memory that this process has held, in bytes, where the system tells.
 pub fn peak_memory() -> Option<u64> {
-    field("/proc/self/status", "VmHWM:")
-}
-
-/// A field of a file of the kernel's, given there in kB.
-fn field(file: &str, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+    machine::peak()
 }
 
 impl fmt::Display for Findings {

@@ -95,6 +95,14 @@ pub const THREADS: Limit<usize> = Limit {
     reason: "more than the largest machines have; a typing error shall not start a million threads",
 };
 
+/// Megabytes that the process may take.
+pub const MEMORY: Limit<u64> = Limit {
+    name: "memory in MB",
+    min: 64,
+    max: 64_000_000,
+    reason: "the program alone takes about 64 MB; more than the largest machines have is a typing error",
+};
+
 /// Quality of a JPEG that is written.
 pub const QUALITY: Limit<usize> =
     Limit { name: "quality", min: 1, max: 100, reason: "the scale of libjpeg, which everyone uses" };

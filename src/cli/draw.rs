@@ -5,6 +5,7 @@ use super::{Report, RuntimeArgs, cancel_on_interrupt, open_engine, to_json};
 use crate::engine::{Engine, Outcome};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Format, check_target};
+use crate::plan::Plan;
 use crate::progress::{Preview, PreviewKind, Previews, Watch};
 use crate::request::{Blend, Generator, Job, Part, PriorKind, Profile, Request, Size};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -94,6 +95,9 @@ pub struct DrawArgs {
     /// Whose timesteps, clamps and rounding: diffusers' or the original repository's
     #[arg(long, value_name = "NAME", default_value = "diffusers", value_parser = one_of(Profile::ALL, Profile::name))]
     profile: Profile,
+    /// Draw nothing; show which graphs would be in memory when, and how much that takes
+    #[arg(long)]
+    plan: bool,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -157,11 +161,20 @@ impl DrawArgs {
             profile: self.profile,
             ..request
         };
+        if self.plan {
+            return self.run.plan(&request);
+        }
         self.run.draw(&request).map(|drawn| -> Box<dyn Report> { Box::new(drawn) })
     }
 }
 
 impl RunArgs {
+    /// What a request takes of memory.
+    fn plan(&self, request: &Request) -> Result<Box<dyn Report>> {
+        let (_, engine) = open_engine(self.model.as_deref(), &self.runtime)?;
+        Ok(Box::new(engine.plan(request)?))
+    }
+
     /// Draws a request and writes its pictures.
     pub fn draw(&self, request: &Request) -> Result<Drawn> {
         crate::limits::COUNT.check(request.count)?;
@@ -303,6 +316,12 @@ impl fmt::Display for Drawn {
         writeln!(f, "seed     {}", seeds.join(", "))?;
         self.notes.iter().try_for_each(|note| writeln!(f, "note     {note}"))?;
         self.files.iter().try_for_each(|file| writeln!(f, "picture  {}", file.display()))
+    }
+}
+
+impl Report for Plan {
+    fn json(&self) -> Result<serde_json::Value> {
+        to_json(self)
     }
 }
 
