@@ -99,7 +99,7 @@ fn size_in_bytes(text: &str) -> std::result::Result<u64, String> {
         ("T", 1_000_000_000_000),
     ];
     let odd = || format!("{text:?} is no size; 4G, 6.5G, 6500M and 6GiB are some");
-    let stem = text.strip_suffix('B').filter(|stem| !stem.ends_with('i')).unwrap_or(text);
+    let stem = text.strip_suffix('B').filter(|stem| stem.ends_with(['M', 'G', 'T'])).unwrap_or(text);
     let found = units.iter().find_map(|(unit, bytes)| Some((stem.strip_suffix(unit)?, *bytes)));
     let (number, unit) = found.ok_or_else(odd)?;
     let bytes = decimal(number, unit).ok_or_else(odd)?;

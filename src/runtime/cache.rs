@@ -1,4 +1,5 @@
-//! Graphs compiled once: ONNX Runtime's optimised graphs with packed weights, kept for the next start.
+//! Graphs compiled once: ONNX Runtime's optimised graphs, with weights as its convolutions read them, kept for the next
+//! start.
 //!
 //! An entry is a folder of the graph, its data and a note, named by a key of everything that goes into it: the model's
 //! hashes, the library and the processor. It is made in a temporary folder under a lock and renamed into place, so it
@@ -32,7 +33,7 @@ pub enum CacheMode {
     /// Large graphs of convolutions (the UNet, MoVQ): they gain most, and take about the disk of their weights.
     #[default]
     Auto,
-    /// Every graph; those of matrix products (texts, prior) take twice the disk of their weights.
+    /// Every graph; those of matrix products (texts, prior) gain little, since their weights are packed anew.
     All,
     /// None, and none is read.
     Off,
@@ -286,7 +287,7 @@ fn is_current(note: &Note, (model, folder): (&Path, &Folder), maker: Option<&str
 
 /// The folders of entries: beside the model, and the user's.
 fn roots(model: &Path) -> Vec<PathBuf> {
-    let user = store::cache_folder().map(|folder| folder.join("compiled"));
+    let user = store::cache_folder().map(|folder| folder.join("graphs"));
     std::iter::once(model.join(FOLDER)).chain(user).collect()
 }
 
@@ -309,10 +310,7 @@ fn maker(library: &Library) -> String {
     let bytes = library.path.metadata().map_or(0, |meta| meta.len());
     let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
     let features = features().join(" ");
-    format!(
-        "1 onnxruntime {} of {bytes} bytes, {os} {arch} {features}, all optimisations, packed",
-        library.version
-    )
+    format!("1 onnxruntime {} of {bytes} bytes, {os} {arch} {features}, all optimisations", library.version)
 }
 
 /// Features of the processor by which the library chooses its kernels and their layouts.
@@ -343,8 +341,8 @@ fn lock(path: &Path) -> Result<Option<File>> {
 /// The disk must hold twice what an entry can take, so that keeping it never fills one.
 fn has_room(place: &Path, source: &GraphSource) -> Result<()> {
     let bytes = source.spec.data.as_ref().map_or(0, |data| data.bytes) + source.spec.graph.bytes;
-    // Packed weights of matrix products lie beside the plain ones.
-    let need = if is_convolutional(source.component) { bytes / 4 * 5 } else { bytes / 10 * 22 };
+    // Half floats are widened, and channels rounded up to whole vectors.
+    let need = bytes / 4 * 5;
     let there = place.ancestors().find(|folder| folder.is_dir());
     match there.and_then(machine::free_disk) {
         Some(free) if free < 2 * need => {
