@@ -279,6 +279,7 @@ pub struct Drawn {
     seconds: Vec<(&'static str, f64)>,
     files: Vec<PathBuf>,
     notes: Vec<String>,
+    peak_bytes: Option<u64>,
     #[serde(skip)]
     outcome: Outcome,
 }
@@ -297,6 +298,7 @@ impl Drawn {
             seconds,
             files,
             notes: outcome.notes.clone(),
+            peak_bytes: crate::doctor::peak_memory(),
             outcome,
         }
     }

@@ -70,7 +70,7 @@ fn cost(networks: &Networks, component: Component, job: &Job) -> Result<Cost> {
 /// Bytes of a number.
 const F32: u64 = 4;
 /// What graphs take whose maps are few: texts and embeddings.
-const SMALL: u64 = 4 << 20;
+const SMALL: u64 = 1 << 20;
 
 /// Memory of a graph's run at a job's sizes, in bytes.
 fn running(folder: &Folder, component: Component, weights: u64, (rates, job): (&Rates, &Job)) -> Result<u64> {
@@ -139,9 +139,11 @@ fn channels(folder: &Folder, component: Component) -> Result<u64> {
     Ok(node.and_then(|node| side(&graph, node, axis)).unwrap_or(0))
 }
 
-/// A side of a convolution's weights.
+/// A side of a convolution's weights, which may pass through a cast first.
 fn side(graph: &GraphProto, node: &NodeProto, axis: usize) -> Option<u64> {
     let name = node.input.get(1)?;
+    let cast = graph.node.iter().find(|node| node.output.first() == Some(name));
+    let name = cast.map_or(Some(name), |cast| cast.input.first())?;
     let weights = graph.initializer.iter().find(|tensor| tensor.name.as_ref() == Some(name));
     u64::try_from(*weights?.dims.get(axis)?).ok()
 }

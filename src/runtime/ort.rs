@@ -108,17 +108,17 @@ impl Runtime for Ort {
 const PLAIN: Rates = Rates {
     weights: 100,
     convolutions: 101,
-    text: 110,
+    text: 30,
     opening: 0,
     opening_text: 60,
     unet_maps: 14,
-    movq_maps: 27,
+    movq_maps: 26,
     scores: 2,
 };
 
 /// Measured: weights of convolutions are mapped as they were laid out. The graph is read back in the order in which it was saved, which
 /// holds far fewer feature maps of MoVQ.
-const COMPILED: Rates = Rates { weights: 100, convolutions: 103, text: 60, movq_maps: 8, ..PLAIN };
+const COMPILED: Rates = Rates { weights: 100, convolutions: 103, text: 20, movq_maps: 8, ..PLAIN };
 
 impl Ort {
     fn session(&self, environment: &Environment, source: &GraphSource) -> ort::Result<Session> {

@@ -54,11 +54,11 @@ impl Runtime for Tract {
 const RATES: Rates = Rates {
     weights: 150,
     convolutions: 150,
-    text: 30,
+    text: 65,
     opening: 0,
     opening_text: 0,
     unet_maps: 14,
-    movq_maps: 8,
+    movq_maps: 25,
     scores: 2,
 };
 
