@@ -1,7 +1,8 @@
 //! What this machine can run: runtimes, providers, processor, memory, and what to do for more.
 
+use crate::machine;
 use crate::runtime::provider::{self, Provider};
-use crate::runtime::{RuntimeOptions, library, precision, tract};
+use crate::runtime::{Precision, RuntimeOptions, library, precision, tract};
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub struct Findings {
     pub memory_bytes: Option<u64>,
     /// Runtimes and providers.
     pub runtimes: Vec<Finding>,
+    /// What the networks can compute in.
+    pub precisions: Vec<Tier>,
     /// Where verdicts and other things that can be computed again are kept.
     pub cache: Option<PathBuf>,
 }
@@ -36,14 +39,27 @@ pub struct Finding {
     pub advice: Option<String>,
 }
 
+/// A tier of precision.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tier {
+    /// What `--precision` calls it.
+    pub name: &'static str,
+    /// Whether it can run here.
+    pub works: bool,
+    /// On what, or what is missing.
+    pub how: String,
+}
+
 /// Looks at everything.
 pub fn examine(options: &RuntimeOptions) -> Findings {
+    let runtimes = runtimes(options);
     Findings {
         version: env!("CARGO_PKG_VERSION"),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         cpu_features: precision::cpu_features(),
-        memory_bytes: field("/proc/meminfo", "MemTotal:"),
-        runtimes: runtimes(options),
+        memory_bytes: machine::total(),
+        precisions: tiers(&runtimes),
+        runtimes,
         cache: crate::store::cache_folder(),
     }
 }
@@ -76,7 +92,48 @@ fn runtimes(options: &RuntimeOptions) -> Vec<Finding> {
     };
     let gpu = [("cuda", Provider::Cuda), ("tensorrt", Provider::TensorRt)];
     let gpu = gpu.map(|(name, provider)| provider_finding(name, provider, found.as_ref().ok()));
-    std::iter::once(library).chain(gpu).chain([tract]).collect()
+    [library, openvino_finding(options)].into_iter().chain(gpu).chain([tract]).collect()
+}
+
+/// OpenVINO, and whether the processor has what it is wanted for.
+fn openvino_finding(options: &RuntimeOptions) -> Finding {
+    let name = "openvino";
+    match library::find(&library::OPENVINO, options.openvino.as_deref()) {
+        Ok(library) => Finding {
+            name,
+            works: true,
+            found: format!("openvino {} at {} ({})", library.version, library.path.display(), library.how),
+            advice: None,
+        },
+        Err(reason) => Finding {
+            name,
+            works: false,
+            found: reason.to_string(),
+            advice: precision::bf16_feature().map(|feature| {
+                format!(
+                    "the processor has {feature}: pip download --no-deps openvino, unzip the wheel, name \
+                     openvino/libs/libopenvino_c.so.* in OPENVINO_DYLIB_PATH, and --precision bf16 is about twice as quick"
+                )
+            }),
+        },
+    }
+}
+
+/// Each tier of precision, and what runs it here or what is missing.
+fn tiers(runtimes: &[Finding]) -> Vec<Tier> {
+    let works = |name: &str| runtimes.iter().any(|finding| finding.name == name && finding.works);
+    let bf16 = match (precision::bf16_feature(), works("openvino")) {
+        (Some(feature), true) => (true, format!("openvino, on {feature}")),
+        (Some(feature), false) => (false, format!("the processor has {feature}; openvino is missing")),
+        (None, _) => (false, format!("needs a processor with {}", precision::BF16.join(" or "))),
+    };
+    let f16 = match (works("cuda"), works("tensorrt")) {
+        (false, false) => (false, "needs cuda or tensorrt, and graphs exported for it".to_owned()),
+        _ => (true, "graphs exported for cuda or tensorrt".to_owned()),
+    };
+    let f32 = (true, "every runtime; the reference's numbers".to_owned());
+    let tier = |precision: Precision, (works, how)| Tier { name: precision.name(), works, how };
+    vec![tier(Precision::F32, f32), tier(Precision::Bf16, bf16), tier(Precision::F16, f16)]
 }
 
 /// What a provider needs is looked for; whether a device answers shows when a graph is opened on it.
@@ -98,14 +155,7 @@ fn provider_finding(name: &'static str, provider: Provider, library: Option<&lib
 
 /// Most memory that this process has held, in bytes, where the system tells.
 pub fn peak_memory() -> Option<u64> {
-    field("/proc/self/status", "VmHWM:")
-}
-
-/// A field of a file of the kernel's in bytes, given there in kB.
-pub fn field(file: &str, name: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(file).ok()?;
-    let line = text.lines().find_map(|l| l.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+    machine::peak()
 }
 
 impl fmt::Display for Findings {
@@ -122,6 +172,10 @@ impl fmt::Display for Findings {
             if let Some(advice) = &finding.advice {
                 writeln!(f, "                {advice}")?;
             }
+        }
+        for tier in &self.precisions {
+            let mark = if tier.works { "yes" } else { "no" };
+            writeln!(f, "{:<10} {mark:<4} {}", tier.name, tier.how)?;
         }
         writeln!(f, "auto       takes {}", self.automatic())
     }

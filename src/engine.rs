@@ -4,10 +4,12 @@ use crate::component::Networks;
 use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
 use crate::image::Picture;
+use crate::machine;
 use crate::metadata;
-use crate::mode::{self, Drawn, Tools};
+use crate::mode::{self, Drawn, Tools, turns};
+use crate::plan::{self, Plan};
 use crate::priors::{FittedPrior, PriorKind};
-use crate::progress::{CancelToken, Stage, Watch};
+use crate::progress::{CancelToken, PreviewKind, Stage, Watch};
 use crate::request::{Job, Request};
 use crate::runtime::{self, RuntimeOptions};
 use crate::stage::encode::Encoder;
@@ -17,6 +19,7 @@ use crate::tensor::Tensor;
 use crate::text::{Tokenizers, Truncation};
 use crate::timing::Timings;
 use kandinsky_models::{Component, Folder, Manifest};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -28,6 +31,7 @@ pub struct Engine {
     constants: Constants,
     notes: Vec<String>,
     runtime: String,
+    memory: Option<u64>,
     networks: Mutex<Networks>,
 }
 
@@ -94,6 +98,7 @@ impl Engine {
             constants,
             notes: selection.notes,
             runtime,
+            memory: options.memory,
             networks: Mutex::new(networks),
         })
     }
@@ -143,22 +148,31 @@ impl Engine {
         let encoder = self.encoder(job.weighted);
         let truncations = encoder.truncations(&job.texts())?;
         let prior = job.prior_file.as_deref().map(|file| fitted(file, job.prior)).transpose()?;
-        let mut timings = Timings::default();
         watch.denoising_began = None;
+        let (mut timings, mut opening) = (Timings::default(), Vec::new());
         let drawn = self.with_networks(|networks| {
             networks.cancel_with(watch.cancel.clone());
+            let previewed = watch.previews.as_ref().is_some_and(|p| p.kind == PreviewKind::Decode);
+            let plan = self.planned(networks, &job, previewed)?;
+            networks.follow(Some(&plan));
             let loaded_before = networks.load_time();
-            open_graphs(networks, &self.constants, &job, watch)?;
+            let sequential = open_graphs(networks, &plan, watch)?;
             timings.add(Stage::Load, networks.load_time().saturating_sub(loaded_before));
             let (constants, prior, timings) = (&self.constants, prior.as_ref(), &mut timings);
-            mode::draw(&mut Tools { networks, encoder, constants, prior, timings }, &job, watch)
+            let drawn = mode::draw(
+                &mut Tools { networks, encoder, constants, prior, timings, sequential },
+                &job,
+                watch,
+            );
+            opening = networks.notes();
+            drawn
         });
         let Drawn { mut pictures, latents, image_embeds, negative_image_embeds } = drawn?;
         for (index, picture) in pictures.iter_mut().enumerate() {
             picture.describe(metadata::describe(&self.manifest.name, &job.picture(index))?);
         }
         let runtime = self.runtime.clone();
-        let notes = truncations.iter().map(ToString::to_string).collect();
+        let notes = truncations.iter().map(ToString::to_string).chain(opening).collect();
         Ok(Outcome {
             pictures,
             latents,
@@ -173,14 +187,38 @@ impl Engine {
         })
     }
 
+    /// Which graphs a request would hold in memory when, and how much that takes; nothing is drawn.
+    ///
+    /// # Errors
+    /// When the request is not valid, or its largest stage does not fit the memory that was asked for.
+    pub fn plan(&self, request: &Request) -> Result<Plan> {
+        let job = request.clone().loaded()?.resolve(&self.manifest)?;
+        self.with_networks(|networks| self.planned(networks, &job, false))
+    }
+
+    /// The plan of a job. Without a limit of the caller's the machine's spare memory is one, and a job that needs
+    /// more is tried as sparingly as it can be.
+    fn planned(&self, networks: &mut Networks, job: &Job, previewed: bool) -> Result<Plan> {
+        let turns = turns::turns(networks.folder(), &self.constants, job, previewed)?;
+        let before = networks.opened().into_iter().collect();
+        let base = networks.base();
+        let costs = turns::costs(networks, &turns, job)?;
+        let spare = || {
+            let spare = machine::available()?.saturating_add(machine::resident().unwrap_or(0));
+            Some(spare.max(plan::least(&turns, &costs, base)))
+        };
+        plan::plan(&turns, &costs, &before, base, self.memory.or_else(spare))
+    }
+
     /// Runs `work` with the networks, for tests and measurements below the level of requests.
     ///
     /// # Errors
     /// Those of `work`.
     pub fn with_networks<T>(&self, work: impl FnOnce(&mut Networks) -> Result<T>) -> Result<T> {
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
-        // The last request's token says nothing about this work.
+        // The last request's token and plan say nothing about this work.
         networks.cancel_with(CancelToken::default());
+        networks.follow(None);
         work(&mut networks)
     }
 
@@ -213,20 +251,19 @@ fn fitted(file: &Path, kind: PriorKind) -> Result<FittedPrior> {
     Err(Error::new(Kind::BadRequest, format!("{name} holds a {found} prior, and a {kind} one was asked for")))
 }
 
-/// Opens what a job needs, so that the time it takes is told apart.
-fn open_graphs(
-    networks: &mut Networks,
-    constants: &Constants,
-    job: &Job,
-    watch: &mut Watch<'_>,
-) -> Result<()> {
-    let needed = mode::graphs(networks.folder(), constants, job)?;
+/// Opens what a job needs, so that the time it takes is told apart, where all of it stays open; else tells how many
+/// graphs are opened at their turns.
+fn open_graphs(networks: &mut Networks, plan: &Plan, watch: &mut Watch<'_>) -> Result<Option<usize>> {
+    let needed: BTreeSet<Component> = plan.steps.iter().flat_map(|step| step.runs.iter().copied()).collect();
     let total = needed.len();
+    if !plan.holds_all() {
+        return Ok(Some(total));
+    }
     for (done, component) in needed.into_iter().enumerate() {
         let opened = networks.open(component).and_then(|()| watch.step(Stage::Load, done + 1, total));
         opened.map_err(|error| error.in_stage(Stage::Load.name()))?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Where a model is looked for, in order: what the caller names, `KANDINSKY_MODEL`, `models/emoji`

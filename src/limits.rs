@@ -103,6 +103,14 @@ pub const REPEAT: Limit<usize> = Limit {
     reason: "the median of a few is as good; a typing error shall not run for days",
 };
 
+/// Megabytes that the process may take.
+pub const MEMORY: Limit<u64> = Limit {
+    name: "memory in MB",
+    min: 64,
+    max: 64_000_000,
+    reason: "the program alone takes about 64 MB; more than the largest machines have is a typing error",
+};
+
 /// Quality of a JPEG that is written.
 pub const QUALITY: Limit<usize> =
     Limit { name: "quality", min: 1, max: 100, reason: "the scale of libjpeg, which everyone uses" };

@@ -32,7 +32,7 @@ impl Watermark {
 }
 
 fn field(name: &str) -> Option<u64> {
-    crate::doctor::field("/proc/self/status", name)
+    crate::machine::field("/proc/self/status", name)
 }
 
 #[cfg(test)]

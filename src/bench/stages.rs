@@ -207,7 +207,12 @@ impl<'a> Bench<'a> {
     }
 
     fn graphs(&self) -> Result<Vec<Component>> {
-        self.engine.with_networks(|n| mode::graphs(n.folder(), self.engine.constants(), &self.job))
+        let turns = self.with(|networks| {
+            mode::turns::turns(networks.folder(), self.engine.constants(), &self.job, false)
+        })?;
+        let graphs: std::collections::BTreeSet<Component> =
+            turns.into_iter().flat_map(|turn| turn.graphs).collect();
+        Ok(graphs.into_iter().collect())
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Networks) -> Result<T>) -> Result<T> {

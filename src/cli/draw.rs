@@ -5,6 +5,7 @@ use super::{Report, RuntimeArgs, cancel_on_interrupt, open_engine, to_json};
 use crate::engine::{Engine, Outcome};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Format, check_target};
+use crate::plan::Plan;
 use crate::progress::{Preview, PreviewKind, Previews, Watch};
 use crate::request::{Blend, Generator, Interval, Job, Part, PriorKind, Profile, Request, Size};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -99,6 +100,9 @@ pub struct DrawArgs {
     /// another picture
     #[arg(long, value_name = "START..END", default_value_t = Interval::WHOLE)]
     guidance_interval: Interval,
+    /// Draw nothing; show which graphs would be in memory when, and how much that takes
+    #[arg(long)]
+    plan: bool,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -166,11 +170,20 @@ impl DrawArgs {
             guidance_interval: self.guidance_interval,
             ..request
         };
+        if self.plan {
+            return self.run.plan(&request);
+        }
         self.run.draw(&request).map(|drawn| -> Box<dyn Report> { Box::new(drawn) })
     }
 }
 
 impl RunArgs {
+    /// What a request takes of memory.
+    fn plan(&self, request: &Request) -> Result<Box<dyn Report>> {
+        let (_, engine) = open_engine(self.model.as_deref(), &self.runtime)?;
+        Ok(Box::new(engine.plan(request)?))
+    }
+
     /// Draws a request and writes its pictures.
     pub fn draw(&self, request: &Request) -> Result<Drawn> {
         crate::limits::COUNT.check(request.count)?;
@@ -290,6 +303,7 @@ pub struct Drawn {
     denoising_began: Option<f64>,
     files: Vec<PathBuf>,
     notes: Vec<String>,
+    peak_bytes: Option<u64>,
     #[serde(skip)]
     outcome: Outcome,
 }
@@ -309,6 +323,7 @@ impl Drawn {
             denoising_began: outcome.denoising_began.and_then(seconds_since_1970),
             files,
             notes: outcome.notes.clone(),
+            peak_bytes: crate::doctor::peak_memory(),
             outcome,
         }
     }
@@ -332,6 +347,12 @@ impl fmt::Display for Drawn {
         writeln!(f, "seed     {}", seeds.join(", "))?;
         self.notes.iter().try_for_each(|note| writeln!(f, "note     {note}"))?;
         self.files.iter().try_for_each(|file| writeln!(f, "picture  {}", file.display()))
+    }
+}
+
+impl Report for Plan {
+    fn json(&self) -> Result<serde_json::Value> {
+        to_json(self)
     }
 }
 

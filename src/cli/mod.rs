@@ -5,6 +5,7 @@
 
 mod bars;
 mod bench;
+mod cache;
 mod completions;
 mod doctor;
 mod draw;
@@ -29,7 +30,7 @@ use crate::files::{check_target, write_whole};
 use crate::progress::CancelToken;
 use crate::runtime::provider::cuda::ConvSearch;
 use crate::runtime::provider::tensorrt::MAX_LEVEL;
-use crate::runtime::{Precision, RuntimeOptions};
+use crate::runtime::{CacheMode, Precision, RuntimeOptions};
 use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use std::fmt::Display;
@@ -67,6 +68,7 @@ enum Command {
     RunGraphs(run_graphs::Args),
     Completions(completions::Args),
     Prepare(prepare::Args),
+    Cache(cache::Args),
 }
 
 /// Which runtime runs the graphs, and how.
@@ -111,6 +113,44 @@ struct RuntimeArgs {
     /// Compute what the empty prompt and the picture of zeros become, instead of reading it from the model
     #[arg(long)]
     no_constants: bool,
+    /// Most memory that the program may take, such as 4G or 6500M; what the machine has to spare when it is not given
+    #[arg(long, value_name = "SIZE", value_parser = size_in_bytes)]
+    memory: Option<u64>,
+    /// Which graphs ONNX Runtime keeps compiled beside the model: auto (large ones of convolutions), all, off
+    #[arg(long, value_name = "MODE", default_value = "auto", value_parser = CacheMode::ALL.map(CacheMode::name))]
+    cache: String,
+}
+
+/// Reads a size of memory: a number, which may have a fraction, and a unit (M, G and T count in thousands, MiB, GiB
+/// and TiB in 1,024s).
+fn size_in_bytes(text: &str) -> std::result::Result<u64, String> {
+    let units = [
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("T", 1_000_000_000_000),
+    ];
+    let odd = || format!("{text:?} is no size; 4G, 6.5G, 6500M and 6GiB are some");
+    let stem = text.strip_suffix('B').filter(|stem| stem.ends_with(['M', 'G', 'T'])).unwrap_or(text);
+    let found = units.iter().find_map(|(unit, bytes)| Some((stem.strip_suffix(unit)?, *bytes)));
+    let (number, unit) = found.ok_or_else(odd)?;
+    let bytes = decimal(number, unit).ok_or_else(odd)?;
+    crate::limits::MEMORY.check(bytes / 1_000_000).map_err(|e| e.to_string())?;
+    Ok(bytes)
+}
+
+/// A decimal number of at most six places, times a unit.
+fn decimal(number: &str, unit: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || fraction.len() > 6 {
+        return None;
+    }
+    let millionths: u64 = format!("{fraction:0<6}").parse().ok()?;
+    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
+    whole.checked_add(unit.checked_mul(millionths)? / 1_000_000)
 }
 
 impl RuntimeArgs {
@@ -139,6 +179,8 @@ impl RuntimeArgs {
             no_encoding_cache: self.no_encoding_cache,
             no_constants: self.no_constants,
             profile: None,
+            memory: self.memory,
+            cache: CacheMode::ALL.into_iter().find(|mode| mode.name() == self.cache).unwrap_or_default(),
         })
     }
 }
@@ -220,6 +262,7 @@ fn run(command: &Command) -> Result<Box<dyn Report>> {
         Command::RunGraphs(args) => run_graphs::run(args),
         Command::Completions(args) => completions::run(args, &mut Cli::command()),
         Command::Prepare(args) => prepare::run(args),
+        Command::Cache(args) => cache::run(args),
     }
 }
 
@@ -258,4 +301,30 @@ fn exit_codes() -> String {
         text += &format!("  {:<4} {}\n", kind.exit_code(), kind.meaning());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_strictly() {
+        for (text, bytes) in [
+            ("4G", 4_000_000_000),
+            ("6.5G", 6_500_000_000),
+            ("6500MB", 6_500_000_000),
+            ("2GiB", 2 << 30),
+            ("0.5T", 500_000_000_000),
+            ("64M", 64_000_000),
+        ] {
+            assert_eq!(size_in_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "", "4", "G", "4g", "-4G", "+4G", "4 G", "4.G", ".5G", "4.5.1G", "1e3M", "4GiBB", "4,5G", "63M",
+            "65000T",
+        ] {
+            assert!(size_in_bytes(text).is_err(), "{text}");
+        }
+        assert!(size_in_bytes("99999999999999999999G").is_err());
+    }
 }

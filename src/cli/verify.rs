@@ -4,7 +4,7 @@ use super::{Report, RuntimeArgs, to_json};
 use crate::ahead;
 use crate::engine::find_model;
 use crate::error::{Error, Kind, Result};
-use crate::runtime::{self, GraphSource, Runtime};
+use crate::runtime::{self, CacheMode, GraphSource, Runtime, RuntimeOptions};
 use kandinsky_models::{Component, FileEntry, Folder, GraphSpec};
 use serde::Serialize;
 use std::fmt;
@@ -22,7 +22,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     let (path, _) = find_model(args.model.as_deref())?;
     let folder = Folder::open(&path)?;
-    let selection = runtime::select(&ahead::fitted(&args.runtime.options()?, folder.manifest())?)?;
+    // The graphs themselves are to open, and not what was made of them before.
+    let options = RuntimeOptions { cache: CacheMode::Off, ..args.runtime.options()? };
+    let selection = runtime::select(&ahead::fitted(&options, folder.manifest())?)?;
     let mut checks = Vec::new();
     for component in Component::ALL.into_iter().filter(|c| folder.has(*c)) {
         let spec = folder.graph(component)?;

@@ -1,7 +1,8 @@
 //! The networks as typed calls: tensors in, tensors out, no maths.
 //!
 //! [`Networks`] opens a graph the first time it is called, after its bytes have been checked against
-//! the manifest, and keeps it. The functions beside it name inputs and outputs once.
+//! the manifest, and keeps it, or closes it after its turn where a plan says so. The functions beside it name
+//! inputs and outputs once.
 
 pub mod calls;
 pub mod image_encoder;
@@ -13,8 +14,10 @@ pub mod unet;
 mod weigh;
 
 use crate::error::{Error, Kind, Result};
-use crate::progress::CancelToken;
-use crate::runtime::{Graph, GraphSource, Runtime};
+use crate::machine;
+use crate::plan::{Plan, Rates, Step};
+use crate::progress::{CancelToken, Stage};
+use crate::runtime::{self, Graph, GraphSource, Runtime};
 use crate::store::Verified;
 use crate::tensor::{Tensor, Value};
 use calls::Calls;
@@ -33,6 +36,18 @@ pub struct Networks {
     cancel: CancelToken,
     calls: Calls,
     memo: Memo,
+    course: Course,
+    base: Option<u64>,
+    notes: Vec<String>,
+}
+
+/// The plan that is followed, and how far it is.
+#[derive(Default)]
+struct Course {
+    steps: Vec<Step>,
+    at: Option<usize>,
+    /// Graphs opened since it began.
+    opened: usize,
 }
 
 impl Networks {
@@ -40,8 +55,21 @@ impl Networks {
     pub fn new(folder: Folder, runtime: Box<dyn Runtime>) -> Self {
         let verified = Verified::new();
         let cancel = CancelToken::default();
+        let (load, course) = (Duration::ZERO, Course::default());
         let (calls, memo) = (Calls::default(), Memo::default());
-        Self { folder, runtime, verified, open: BTreeMap::new(), load: Duration::ZERO, cancel, calls, memo }
+        Self {
+            folder,
+            runtime,
+            verified,
+            open: BTreeMap::new(),
+            load,
+            cancel,
+            calls,
+            memo,
+            course,
+            base: None,
+            notes: Vec::new(),
+        }
     }
 
     /// Keeps what graphs answer to a prompt or a picture for the next call with the same inputs, or does not.
@@ -87,6 +115,66 @@ impl Networks {
     /// Closes every graph and gives back its memory.
     pub fn close(&mut self) {
         self.open.clear();
+        runtime::trim();
+    }
+
+    /// From now on graphs are closed as `plan` says; one that it does not name is left open, and so is every one
+    /// without a plan.
+    pub fn follow(&mut self, plan: Option<&Plan>) {
+        let steps = plan.map(|plan| plan.steps.clone()).unwrap_or_default();
+        self.course = Course { steps, at: None, opened: 0 };
+    }
+
+    /// Opens the graphs that run first in a stage of the plan that is followed, and tells how many have been opened
+    /// since it began.
+    ///
+    /// # Errors
+    /// As [`Networks::open`].
+    pub fn open_stage(&mut self, stage: Stage) -> Result<usize> {
+        let from = self.course.at.unwrap_or(0);
+        let step = self.course.steps.iter().skip(from).find(|step| step.stage == stage);
+        let runs = step.map(|step| step.runs.clone()).unwrap_or_default();
+        runs.into_iter().try_for_each(|component| self.open(component))?;
+        Ok(self.course.opened)
+    }
+
+    /// What a graph takes of memory on this runtime.
+    ///
+    /// # Errors
+    /// When the folder has no such graph or its file is not there.
+    pub fn rates(&self, component: Component) -> Result<Rates> {
+        let spec = self.folder.graph(component)?.clone();
+        let path = self.folder.locate(&spec.graph)?;
+        Ok(self.runtime.rates(&GraphSource { component, path, spec }))
+    }
+
+    /// Memory of the process without graphs, in bytes, as it was when none was open.
+    pub fn base(&mut self) -> u64 {
+        if self.open.is_empty() {
+            self.base = machine::resident().or(self.base);
+        }
+        self.base.unwrap_or(0)
+    }
+
+    /// What the caller should know of the graphs opened since the last call.
+    pub fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// Goes on to the next turn of the plan in which a graph runs, and closes what is not open in it.
+    fn turn_to(&mut self, component: Component) {
+        let from = self.course.at.unwrap_or(0);
+        let mut coming = self.course.steps.iter().enumerate().skip(from);
+        let Some((at, step)) = coming.find(|(_, step)| step.runs.contains(&component)) else { return };
+        if self.course.at == Some(at) {
+            return;
+        }
+        let before = self.open.len();
+        self.open.retain(|open, _| step.open.contains(open));
+        if self.open.len() < before {
+            runtime::trim();
+        }
+        self.course.at = Some(at);
     }
 
     /// Opens a graph unless it is open.
@@ -96,6 +184,7 @@ impl Networks {
     /// caller cancelled.
     pub fn open(&mut self, component: Component) -> Result<()> {
         self.cancel.check()?;
+        self.turn_to(component);
         if self.open.contains_key(&component) {
             return Ok(());
         }
@@ -108,6 +197,8 @@ impl Networks {
         self.folder.check_graph(&spec)?;
         let graph = self.runtime.open(&GraphSource { component, path, spec })?;
         self.open.insert(component, graph);
+        self.course.opened += 1;
+        self.notes.extend(self.runtime.notes());
         self.load += start.elapsed();
         Ok(())
     }

@@ -9,6 +9,7 @@ pub mod embeds;
 mod fitted;
 pub mod start;
 mod texts;
+pub mod turns;
 
 use crate::component::Networks;
 use crate::component::text::MultilingualText;
@@ -16,7 +17,7 @@ use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
 use crate::guidance::{Guidance, Interval};
 use crate::image::{Picture, Size};
-use crate::priors::{FittedPrior, PriorKind};
+use crate::priors::FittedPrior;
 use crate::profile::Profile;
 use crate::progress::{Batch, Stage, Watch};
 use crate::request::Job;
@@ -31,7 +32,6 @@ use crate::tensor::{Tensor, concat};
 use crate::timing::Timings;
 use embeds::Embeds;
 use kandinsky_models::manifest::Latent;
-use kandinsky_models::{Component, Folder};
 use start::Begin;
 use std::ops::Range;
 use std::time::Instant;
@@ -52,15 +52,30 @@ pub struct Tools<'a> {
     pub prior: Option<&'a FittedPrior>,
     /// How long stages took.
     pub timings: &'a mut Timings,
+    /// How many graphs the job opens, where they are opened at their turn and not before the first stage.
+    pub sequential: Option<usize>,
 }
 
 impl Tools<'_> {
     /// Runs `work` and adds its time to a stage.
     fn timed<T>(&mut self, stage: Stage, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let begin = Instant::now();
+        let (begin, before) = (Instant::now(), self.networks.load_time());
         let done = work(self);
-        self.timings.add(stage, begin.elapsed());
+        let loading = self.networks.load_time().saturating_sub(before);
+        if !loading.is_zero() {
+            self.timings.add(Stage::Load, loading);
+        }
+        self.timings.add(stage, begin.elapsed().saturating_sub(loading));
         done.map_err(|error| error.in_stage(stage.name()))
+    }
+
+    /// Opens what a stage begins with, where not all graphs were opened before the first, and tells of it.
+    fn enter(&mut self, stage: Stage, watch: &mut Watch<'_>) -> Result<()> {
+        let Some(total) = self.sequential else { return Ok(()) };
+        let before = self.networks.load_time();
+        let done = self.networks.open_stage(stage)?;
+        self.timings.add(Stage::Load, self.networks.load_time().saturating_sub(before));
+        watch.step(Stage::Load, done.min(total), total)
     }
 }
 
@@ -82,13 +97,16 @@ pub struct Drawn {
 /// When a prompt or a picture cannot be used, a network fails or the caller cancels.
 pub fn draw(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Drawn> {
     let sides = Sides::new(&tools.networks.folder().manifest().latent, job);
+    tools.enter(Stage::Look, watch)?;
     let begin = start::begin(tools, job, &sides, watch)?;
     let seen = embeds::see(tools, job, watch)?;
+    tools.enter(Stage::Encode, watch)?;
     let texts = texts::encode(tools, job, watch)?;
     let seeds: Vec<u64> = (0..job.pictures()).map(|picture| job.seed_of(picture)).collect();
     let mut noise = PictureNoise::new(job.generator, &seeds);
-    // The whole prior comes before the whole decoder, so that each network is in memory in its turn.
+    // Each stage comes whole before the next, so that each network is in memory in its turn.
     let parts = sides.parts(job);
+    tools.enter(Stage::Prior, watch)?;
     let mut embeds = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
         watch.batch = Batch { index, total: parts.len() };
@@ -100,34 +118,17 @@ pub fn draw(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<D
     let (image_embeds, negative_image_embeds) = (joined(|e| &e.positive)?, joined(|e| &e.negative)?);
     let (mut pictures, mut all_latents) =
         (Vec::with_capacity(job.pictures()), Vec::with_capacity(parts.len()));
+    tools.enter(Stage::Denoise, watch)?;
     for (index, (part, embeds)) in parts.iter().zip(embeds).enumerate() {
         watch.batch = Batch { index, total: parts.len() };
-        let latents = latents(tools, job, (&texts, embeds), (part, &mut noise), (&begin, &sides, watch))?;
-        pictures.extend(pixels(tools, job, &latents, part, (&begin, &sides, watch))?);
-        all_latents.push(latents);
+        all_latents.push(latents(tools, job, (&texts, embeds), (part, &mut noise), (&begin, &sides, watch))?);
+    }
+    tools.enter(Stage::Decode, watch)?;
+    for (part, latents) in parts.iter().zip(&all_latents) {
+        pictures.extend(pixels(tools, job, latents, part, (&begin, &sides, watch))?);
     }
     let latents = concat(&all_latents, 0)?;
     Ok(Drawn { pictures, latents, image_embeds, negative_image_embeds })
-}
-
-/// The graphs that a job needs, in the order in which they run. The image encoder is among them only where a
-/// picture is looked at, or its constant is not stored.
-///
-/// # Errors
-/// When the model lacks a UNet that the job needs.
-pub fn graphs(folder: &Folder, constants: &Constants, job: &Job) -> Result<Vec<Component>> {
-    let looks = job.mix.iter().any(|part| part.what.picture().is_some());
-    let looks = looks || job.negative_picture.is_some() || constants.zero_image.is_none();
-    let mut needed = vec![Component::TextEncoder, Component::MultilingualEncoder];
-    if job.prior == PriorKind::Diffusion {
-        needed.extend([Component::PriorPrefix, Component::PriorStep]);
-    }
-    needed.extend(looks.then_some(Component::ImageEncoder));
-    needed.extend(job.start.picture().map(|_| Component::MovqEncoder));
-    needed.extend(start::which(folder, &job.start)?.parts());
-    needed.extend(job.quantize.then_some(Component::MovqQuantize));
-    needed.push(Component::MovqDecoder);
-    Ok(needed)
 }
 
 /// Sides of latents and of what comes out.
@@ -157,7 +158,7 @@ impl Sides {
 
     /// Which pictures are denoised together: as many as fit, and one in the profile `original`, whose sampler
     /// bounds a whole batch by its first picture.
-    fn parts(&self, job: &Job) -> Vec<Range<usize>> {
+    pub fn parts(&self, job: &Job) -> Vec<Range<usize>> {
         let pictures = job.pictures();
         let fit = match job.profile {
             Profile::Diffusers => BATCH_AREA / (self.height * self.width).max(1),

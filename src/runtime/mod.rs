@@ -1,9 +1,11 @@
 //! Runtimes: what opens a graph and runs it. One file a runtime, one line in [`select`].
 
+pub mod cache;
 pub mod library;
 pub mod openvino;
 pub mod ort;
 mod ort_bound;
+mod ort_compiled;
 pub mod precision;
 pub mod profiled;
 pub mod provider;
@@ -11,12 +13,14 @@ pub mod shapes;
 pub mod tract;
 
 use crate::error::{Error, Kind, Result};
+use crate::plan::Rates;
 use crate::tensor::{Tensor, Value};
 use kandinsky_models::manifest::{Dtype, Port, Target};
 use kandinsky_models::{Component, GraphSpec};
 use serde::Deserialize;
 use std::path::PathBuf;
 
+pub use cache::CacheMode;
 pub use library::answer_probe;
 pub use precision::Precision;
 
@@ -24,6 +28,7 @@ pub use precision::Precision;
 pub const NAMES: [&str; 6] = ["auto", "ort", "openvino", "tract", "cuda", "tensorrt"];
 
 /// A graph of a model folder whose bytes have been checked.
+#[derive(Clone)]
 pub struct GraphSource {
     /// Which one it is.
     pub component: Component,
@@ -43,6 +48,14 @@ pub trait Runtime: Send {
     /// # Errors
     /// When the runtime refuses it.
     fn open(&self, source: &GraphSource) -> Result<Box<dyn Graph>>;
+
+    /// What a graph takes of memory on it.
+    fn rates(&self, source: &GraphSource) -> Rates;
+
+    /// What the caller should know of the graphs opened since the last call.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// An open graph.
@@ -99,6 +112,10 @@ pub struct RuntimeOptions {
     /// A folder where ONNX Runtime writes what each operator took, a file a graph, when the graph is closed.
     #[serde(skip)]
     pub profile: Option<PathBuf>,
+    /// Most memory that the process may take, in bytes; what the machine has to spare when it is not set.
+    pub memory: Option<u64>,
+    /// Which graphs are kept compiled for the next start.
+    pub cache: CacheMode,
 }
 
 /// The runtime that was chosen, and what the caller should know of it.
@@ -175,6 +192,24 @@ pub fn check_target(target: Target, options: &RuntimeOptions) -> Result<()> {
     );
     Err(Error::new(Kind::BadModel, message))
 }
+
+/// Asks the C library to give back what it keeps of freed memory, after graphs were closed; where there is no such
+/// call it is given back unasked.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "a function of the C library is called")]
+pub fn trim() {
+    let this = libloading::os::unix::Library::this();
+    // SAFETY: where the symbol exists it is glibc's, which has this type.
+    if let Ok(trim) = unsafe { this.get::<unsafe extern "C" fn(usize) -> std::ffi::c_int>(b"malloc_trim\0") }
+    {
+        // SAFETY: it may be called at any time from any thread.
+        let _given_back = unsafe { trim(0) };
+    }
+}
+
+/// Memory is given back unasked here.
+#[cfg(not(target_os = "linux"))]
+pub const fn trim() {}
 
 /// Threads asked for, else one a core.
 pub fn threads(options: &RuntimeOptions) -> usize {

@@ -1,11 +1,13 @@
 //! ONNX Runtime, loaded from a library that was examined first. One environment a process, for ever.
 
+use super::cache::Cache;
 use super::library::{self, Library};
 use super::ort_bound::{BoundGraph, Device};
 use super::profiled::Profiled;
 use super::provider::{self, cuda::Cuda, key, tensorrt};
-use super::{Graph, GraphSource, Runtime, RuntimeOptions, arranged, checked, short, threads};
+use super::{Graph, GraphSource, Runtime, RuntimeOptions, arranged, checked, ort_compiled, short, threads};
 use crate::error::{Error, Kind, Result};
+use crate::plan::Rates;
 use crate::tensor::{Tensor, Value};
 use kandinsky_models::Component;
 use ndarray::{ArrayD, IxDyn};
@@ -32,6 +34,8 @@ pub struct Ort {
     provider: Provider,
     options: RuntimeOptions,
     threads: usize,
+    cache: Cache,
+    notes: Mutex<Vec<String>>,
 }
 
 impl Ort {
@@ -44,7 +48,8 @@ impl Ort {
         provider::check(provider, &library)?;
         let threads = threads(options);
         with_environment(&library, threads, |_| Ok(()))?;
-        Ok(Self { library, provider, options: options.clone(), threads })
+        let (cache, notes) = (Cache::new(options.cache, &library), Mutex::default());
+        Ok(Self { library, provider, options: options.clone(), threads, cache, notes })
     }
 
     /// Opens a graph of floats with its inputs and outputs at fixed addresses on the device, as steps of a
@@ -172,7 +177,10 @@ impl Runtime for Ort {
         let graph = if self.provider.is_gpu() && is_step(source) {
             self.open_bound(source)?
         } else {
-            let session = self.opened(source, self.providers(source, false, false)?, None)?;
+            let session = match self.compiled(source)? {
+                Some(session) => session,
+                None => self.opened(source, self.providers(source, false, false)?, None)?,
+            };
             Box::new(OrtGraph { source: copy(source), session, profiled: self.options.profile.is_some() })
         };
         match (self.provider, &self.options.shapes) {
@@ -181,6 +189,40 @@ impl Runtime for Ort {
             }
             _ => Ok(graph),
         }
+    }
+
+    fn rates(&self, source: &GraphSource) -> Rates {
+        if self.caches(source) { ort_compiled::COMPILED } else { ort_compiled::PLAIN }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Ort {
+    /// Only the CPU's graphs are kept, where nobody asked for a profile of them as they are: GPU providers have caches
+    /// of their own.
+    fn caches(&self, source: &GraphSource) -> bool {
+        self.provider == Provider::Cpu && self.options.profile.is_none() && self.cache.wants(source)
+    }
+
+    /// A session of the compiled graph, which is compiled now unless it is there. Where that does not work, the
+    /// graph is to be opened as it is, and a note says why.
+    fn compiled(&self, source: &GraphSource) -> Result<Option<Session>> {
+        if !self.caches(source) {
+            return Ok(None);
+        }
+        let told = |e: ort::Error| Error::new(Kind::RuntimeFault, short(&e.to_string()));
+        with_environment(&self.library, self.threads, |environment| {
+            let compile = |graph: &Path, data: &str| {
+                ort_compiled::compile(environment, source, graph, data).map_err(told)
+            };
+            let load = |graph: &Path| ort_compiled::open_compiled(environment, graph).map_err(told);
+            let (session, notes) = self.cache.open(source, &compile, &load);
+            self.notes.lock().unwrap_or_else(PoisonError::into_inner).extend(notes);
+            Ok(session)
+        })
     }
 }
 
@@ -200,9 +242,8 @@ fn session(
     log: Option<Log>,
     profile: Option<&Path>,
 ) -> ort::Result<Session> {
-    let mut builder = Session::builder(environment)?
-        .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_memory_pattern(false)?;
+    let mut builder =
+        ort_compiled::builder(environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
     if let Some(log) = log {
         let tell = move |_: LogLevel, _: &str, _: &str, _: &str, line: &str| log(line);
         builder = builder.with_logger(Arc::new(tell))?.with_log_level(LogLevel::Info)?;

@@ -98,7 +98,7 @@ fn automatic(options: &RuntimeOptions) -> Choice {
 }
 
 /// Features of a processor that bfloat16 products run on, by the kernel's names.
-const BF16: [&str; 2] = ["amx_bf16", "avx512_bf16"];
+pub const BF16: [&str; 2] = ["amx_bf16", "avx512_bf16"];
 
 /// The best of them that this processor has.
 pub fn bf16_feature() -> Option<&'static str> {

@@ -127,7 +127,14 @@ pub fn decoder(engine: &Engine, case: &Case) -> Check {
             let sides = Sides::new(&networks.folder().manifest().latent, &job);
             let timings = &mut Timings::default();
             let encoder = Encoder { tokenizers: engine.tokenizers(), constants, weighted: false };
-            let mut tools = Tools { networks: &mut *networks, encoder, constants, prior: None, timings };
+            let mut tools = Tools {
+                networks: &mut *networks,
+                encoder,
+                constants,
+                prior: None,
+                timings,
+                sequential: None,
+            };
             let begin = start::begin(&mut tools, &job, &sides, &mut Watch::default())?;
             let sampler = sampler::build(&mode::decoder_choice(&job)?, &schedulers)?;
             let mut noise = shared(params);

@@ -1,0 +1,153 @@
+//! What a job takes of memory: its turns in order, and its graphs' costs at its sizes.
+
+use super::{Sides, start};
+use crate::component::Networks;
+use crate::component::unet::Which;
+use crate::constants::Constants;
+use crate::error::Result;
+use crate::guidance::Guidance;
+use crate::plan::{Cost, Rates, Turn};
+use crate::priors::PriorKind;
+use crate::progress::Stage;
+use crate::request::Job;
+use kandinsky_models::manifest::Precision;
+use kandinsky_models::onnx::{GraphProto, NodeProto};
+use kandinsky_models::{Component, Folder};
+use std::collections::BTreeMap;
+
+/// The turns of a job, in order. The image encoder is in them only where a picture is looked at, or its constant
+/// is not stored; `previewed` says whether previews are decoded while the UNet runs.
+///
+/// # Errors
+/// When the model lacks a UNet that the job needs.
+pub fn turns(folder: &Folder, constants: &Constants, job: &Job, previewed: bool) -> Result<Vec<Turn>> {
+    use Component::{
+        ImageEncoder, MovqDecoder, MovqEncoder, MovqQuantize, MultilingualEncoder, PriorPrefix, PriorStep,
+        TextEncoder,
+    };
+    let looks = job.mix.iter().any(|part| part.what.picture().is_some()) || job.negative_picture.is_some();
+    let diffuses = job.prior == PriorKind::Diffusion;
+    let mut prior = vec![if diffuses { PriorStep } else { TextEncoder }];
+    prior.extend(constants.zero_image.is_none().then_some(ImageEncoder));
+    let mut denoise = start::which(folder, &job.start)?.parts().to_vec();
+    denoise.extend(previewed.then_some(MovqDecoder));
+    let mut decode = vec![MovqDecoder];
+    decode.extend(job.quantize.then_some(MovqQuantize));
+    let all = [
+        (Stage::Look, job.start.picture().map(|_| MovqEncoder).into_iter().collect()),
+        (Stage::Look, looks.then_some(ImageEncoder).into_iter().collect()),
+        (Stage::Encode, if diffuses { vec![TextEncoder, PriorPrefix] } else { Vec::new() }),
+        (Stage::Encode, vec![MultilingualEncoder]),
+        (Stage::Prior, prior),
+        (Stage::Denoise, denoise),
+        (Stage::Decode, decode),
+    ];
+    let turn =
+        |(stage, graphs): (Stage, Vec<Component>)| Turn { stage, graphs: graphs.into_iter().collect() };
+    Ok(all.into_iter().map(turn).filter(|turn| !turn.graphs.is_empty()).collect())
+}
+
+/// What each graph of some turns takes of memory for a job.
+///
+/// # Errors
+/// When a graph is missing or cannot be read.
+pub fn costs(networks: &Networks, turns: &[Turn], job: &Job) -> Result<BTreeMap<Component, Cost>> {
+    let graphs = turns.iter().flat_map(|turn| turn.graphs.iter().copied());
+    graphs.map(|component| Ok((component, cost(networks, component, job)?))).collect()
+}
+
+fn cost(networks: &Networks, component: Component, job: &Job) -> Result<Cost> {
+    let folder = networks.folder();
+    let spec = folder.graph(component)?;
+    // Runtimes widen half floats as they open a graph.
+    let widened = if folder.manifest().precision == Precision::F16 { 2 } else { 1 };
+    let weights = spec.data.as_ref().map_or(0, |data| data.bytes).saturating_mul(widened);
+    let rates = networks.rates(component)?;
+    let running = running(folder, component, weights, (&rates, job))?;
+    Ok(Cost::new(&rates, component, (weights, spec.graph.bytes), running))
+}
+
+/// Bytes of a number.
+const F32: u64 = 4;
+/// What graphs take whose maps are few: texts and embeddings.
+const SMALL: u64 = 1 << 20;
+
+/// Memory of a graph's run at a job's sizes, in bytes.
+fn running(folder: &Folder, component: Component, weights: u64, (rates, job): (&Rates, &Job)) -> Result<u64> {
+    let latent = &folder.manifest().latent;
+    let sides = Sides::new(latent, job);
+    let points = wide(sides.height * sides.width);
+    let pixels = points * wide(latent.factor * latent.factor);
+    let together = sides.parts(job).first().map_or(1, |part| wide(part.len()));
+    let rows = together * if Guidance::new(job.guidance).is_on() { 2 } else { 1 };
+    Ok(match component {
+        Component::UnetStep | Component::InpaintStep => {
+            let channels = channels(folder, component)?;
+            // Attention begins at half the sides, where maps are twice as wide.
+            let (attended, heads) = (points / 4, 2 * channels / head(folder, component).max(1));
+            F32 * rows
+                * (rates.unet_maps * channels * points
+                    + rates.scores * heads * attended * (attended + CONTEXT))
+        }
+        Component::MovqDecoder | Component::MovqEncoder => {
+            let maps = rates.movq_maps * channels(folder, component)? * pixels;
+            // Attention at latent size comes before the widest maps, or after them.
+            F32 * maps.max(rates.scores * points * points)
+        }
+        // Distances of all latents to all entries of the codebook.
+        Component::MovqQuantize => 2 * points * weights / wide(latent.channels).max(1),
+        Component::UnetFilm | Component::InpaintFilm => {
+            SMALL + 2 * F32 * rows * wide(job.steps) * scales(folder)
+        }
+        Component::TextEncoder
+        | Component::MultilingualEncoder
+        | Component::ImageEncoder
+        | Component::PriorPrefix
+        | Component::PriorStep
+        | Component::UnetContext
+        | Component::InpaintContext => SMALL + weights / 200,
+    })
+}
+
+/// Tokens that the UNet's attention sees beside the picture.
+const CONTEXT: u64 = 87;
+
+/// Numbers of FiLM of a row.
+fn scales(folder: &Folder) -> u64 {
+    let spec = folder.graph(Which::Draw.step_graph()).ok();
+    let port = spec.and_then(|spec| spec.inputs.iter().find(|port| port.name == "film"));
+    port.and_then(|port| port.fixed(1)).map_or(0, wide)
+}
+
+/// Numbers of a head of the UNet's attention.
+fn head(folder: &Folder, component: Component) -> u64 {
+    let spec = folder.graph(component).ok();
+    let port = spec.and_then(|spec| spec.inputs.iter().find(|port| port.name == "k"));
+    port.and_then(|port| port.fixed(3)).map_or(64, wide)
+}
+
+/// Channels of a graph's maps at full size: those between its last convolution and the one before, or, in an
+/// encoder, behind its first.
+fn channels(folder: &Folder, component: Component) -> Result<u64> {
+    let model = folder.check_graph(folder.graph(component)?)?;
+    let graph = model.graph.unwrap_or_default();
+    let mut convolutions = graph.node.iter().filter(|node| node.op_type.as_deref() == Some("Conv"));
+    let (node, axis) = match component {
+        Component::MovqEncoder => (convolutions.next(), 0),
+        _ => (convolutions.next_back(), 1),
+    };
+    Ok(node.and_then(|node| side(&graph, node, axis)).unwrap_or(0))
+}
+
+/// A side of a convolution's weights, which may pass through a cast first.
+fn side(graph: &GraphProto, node: &NodeProto, axis: usize) -> Option<u64> {
+    let name = node.input.get(1)?;
+    let cast = graph.node.iter().find(|node| node.output.first() == Some(name));
+    let name = cast.map_or(Some(name), |cast| cast.input.first())?;
+    let weights = graph.initializer.iter().find(|tensor| tensor.name.as_ref() == Some(name));
+    u64::try_from(*weights?.dims.get(axis)?).ok()
+}
+
+fn wide(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
