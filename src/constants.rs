@@ -70,6 +70,12 @@ impl Constants {
             preview: find(&file, name::PREVIEW)?,
         })
     }
+
+    /// The same without the encodings of the empty prompt and the picture of zeros, which are then computed.
+    #[must_use]
+    pub fn without_encodings(self) -> Self {
+        Self { zero_image: None, empty_clip: None, empty_multilingual: None, ..self }
+    }
 }
 
 fn empty_clip(file: &SafeTensors<'_>) -> Result<Option<ClipText>> {

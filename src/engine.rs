@@ -19,6 +19,7 @@ use crate::timing::Timings;
 use kandinsky_models::{Component, Folder, Manifest};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// A model folder, opened on a runtime. Share it between threads; requests take turns.
 pub struct Engine {
@@ -45,6 +46,8 @@ pub struct Outcome {
     pub job: Job,
     /// How long each stage took; opening graphs is the stage `load`.
     pub timings: Timings,
+    /// When the first step of the denoising loop began.
+    pub denoising_began: Option<SystemTime>,
     /// The runtime that ran, with its version.
     pub runtime: String,
     /// The ends of prompts that the encoders did not see.
@@ -79,15 +82,19 @@ impl Engine {
             verified.check(&folder, folder.file(role)?)?;
         }
         let constants = Constants::read(&verified.check(&folder, folder.file("constants")?)?)?;
+        let constants = if options.no_constants { constants.without_encodings() } else { constants };
         let tokenizers = Tokenizers::open(&folder)?;
         let selection = runtime::select(options)?;
+        let runtime = selection.runtime.describe();
+        let mut networks = Networks::new(folder, selection.runtime);
+        networks.keep_encodings(!options.no_encoding_cache);
         Ok(Self {
-            manifest: folder.manifest().clone(),
+            manifest: networks.folder().manifest().clone(),
             tokenizers,
             constants,
             notes: selection.notes,
-            runtime: selection.runtime.describe(),
-            networks: Mutex::new(Networks::new(folder, selection.runtime)),
+            runtime,
+            networks: Mutex::new(networks),
         })
     }
 
@@ -137,6 +144,7 @@ impl Engine {
         let truncations = encoder.truncations(&job.texts())?;
         let prior = job.prior_file.as_deref().map(|file| fitted(file, job.prior)).transpose()?;
         let mut timings = Timings::default();
+        watch.denoising_began = None;
         let drawn = self.with_networks(|networks| {
             networks.cancel_with(watch.cancel.clone());
             let loaded_before = networks.load_time();
@@ -158,6 +166,7 @@ impl Engine {
             negative_image_embeds,
             job,
             timings,
+            denoising_began: watch.denoising_began,
             runtime,
             truncations,
             notes,

@@ -2,28 +2,54 @@
 //!
 //! Rows of a guided batch stand as the reference's: the unconditional half first, the text's half second.
 
+mod interval;
+
+pub use interval::Interval;
+
 use crate::error::{Error, Kind, Result};
-use crate::math::narrow;
+use crate::math::{count, narrow};
 use crate::tensor::{Tensor, concat, repeat, rows, slice};
 
-/// How strongly the text pulls.
+/// How strongly the text pulls, and when.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Guidance(f64);
+pub struct Guidance {
+    scale: f64,
+    interval: Interval,
+    /// Timesteps of the schedule, which the interval is a part of.
+    trained: usize,
+}
 
 impl Guidance {
-    /// Guidance of a scale; 1 and less turns it off.
+    /// Guidance of a scale at all noise levels; 1 and less turns it off.
     pub const fn new(scale: f64) -> Self {
-        Self(scale)
+        Self { scale, interval: Interval::WHOLE, trained: 1 }
+    }
+
+    /// The same within a part of a schedule of `trained` timesteps, and off outside.
+    #[must_use]
+    pub const fn within(self, interval: Interval, trained: usize) -> Self {
+        Self { interval, trained, ..self }
+    }
+
+    /// The guidance of a step at `timestep`.
+    #[must_use]
+    pub fn at(self, timestep: f32) -> Self {
+        let last = count(self.trained.saturating_sub(1));
+        let noise = if last > 0.0 { f64::from(timestep) / last } else { 0.0 };
+        match self.interval == Interval::WHOLE || self.interval.contains(1.0 - noise) {
+            true => Self::new(self.scale),
+            false => Self::new(1.0),
+        }
     }
 
     /// The scale.
     pub const fn scale(self) -> f64 {
-        self.0
+        self.scale
     }
 
     /// Whether the batch is doubled.
     pub fn is_on(self) -> bool {
-        self.0 > 1.0
+        self.scale > 1.0
     }
 
     /// The batch \[B,…\] as a network takes it: doubled \[2B,…\] when guidance is on.
@@ -44,7 +70,7 @@ impl Guidance {
             return Ok(out);
         }
         let (mut guided, text) = halves(&out)?;
-        let scale = narrow(self.0);
+        let scale = narrow(self.scale);
         guided.zip_mut_with(&text, |uncond, text| *uncond += scale * (text - *uncond));
         Ok(guided)
     }
@@ -103,6 +129,15 @@ mod tests {
         let off = Guidance::new(1.0);
         assert!(!off.is_on());
         assert_eq!(off.combine(off.spread(&out).unwrap()).unwrap(), out);
+    }
+
+    #[test]
+    fn outside_its_interval_it_is_off() {
+        let guidance = Guidance::new(4.0).within("0.2..0.8".parse().unwrap(), 1001);
+        let on = [1000.0, 801.0, 800.0, 500.0, 200.0, 199.0, 0.0].map(|t| guidance.at(t).is_on());
+        assert_eq!(on, [false, false, true, true, true, false, false]);
+        assert!(guidance.is_on() && Guidance::new(4.0).at(1000.0).is_on());
+        assert!(!Guidance::new(1.0).at(500.0).is_on());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Metadata;
-use crate::request::{Job, Request};
+use crate::request::{Interval, Job, Request};
 use serde::{Deserialize, Serialize};
 
 /// Of a picture that `model` drew for `job`, whose prompt and seed are the picture's own.
@@ -43,10 +43,14 @@ fn parameters(model: &str, job: &Job) -> String {
     let negative = negative.map(|text| format!("\nNegative prompt: {text}")).unwrap_or_default();
     let Job { steps, sampler, guidance, seed, size, prior_steps, prior_guidance, .. } = job;
     let prompt = job.prompt_of(0);
+    let interval = match job.guidance_interval {
+        Interval::WHOLE => String::new(),
+        part => format!(", CFG interval: {part}"),
+    };
     let regime = job.regime();
     format!(
         "{prompt}{negative}\nSteps: {steps}, Sampler: {sampler}, CFG scale: {guidance}, Seed: {seed}, \
          Size: {size}, Model: {model}, Regime: {regime}, Prior steps: {prior_steps}, \
-         Prior CFG scale: {prior_guidance}"
+         Prior CFG scale: {prior_guidance}{interval}"
     )
 }

@@ -4,6 +4,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::Picture;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 /// The stages of a picture, in order, and that of fitting a prior.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -139,6 +140,8 @@ pub struct Watch<'a> {
     pub cancel: CancelToken,
     /// Set by a mode that draws its pictures in several batches: which of them is under way.
     pub batch: Batch,
+    /// Set by the first step of the denoising loop: when it began.
+    pub denoising_began: Option<SystemTime>,
 }
 
 /// One of the batches of a request, each of which goes through all steps.

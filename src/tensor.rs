@@ -16,6 +16,25 @@ pub enum Value {
 }
 
 impl Value {
+    /// Bytes of its numbers.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::F32(array) => size_of::<f32>() * array.len(),
+            Self::I64(array) => size_of::<i64>() * array.len(),
+        }
+    }
+
+    /// Whether shape and every bit are the same; 0 and -0 are not.
+    pub fn same_bits(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::F32(a), Self::F32(b)) => {
+                a.shape() == b.shape() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
+            }
+            (Self::I64(a), Self::I64(b)) => a == b,
+            _ => false,
+        }
+    }
+
     /// The shape.
     pub fn shape(&self) -> &[usize] {
         match self {

@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("predict", "error math schedule tensor"),
     ("guidance", "error math tensor"),
     ("sampler", "error math predict profile rng schedule tensor"),
-    ("request", "error image limits priors profile rng sampler text"),
+    ("request", "error guidance image limits priors profile rng sampler text"),
     ("metadata", "error image request"),
     ("store", "error"),
     ("runtime", "error store tensor"),

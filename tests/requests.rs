@@ -17,7 +17,7 @@ use common::model;
 use kandinsky::error::Kind;
 use kandinsky::image::{Picture, Size};
 use kandinsky::progress::Watch;
-use kandinsky::request::{Blend, Frame, Generator, Input, Part, PriorKind, Profile, Seam, Start};
+use kandinsky::request::{Blend, Frame, Generator, Input, Interval, Part, PriorKind, Profile, Seam, Start};
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::sampler::SAMPLERS;
 use kandinsky::{Engine, Request};
@@ -175,6 +175,7 @@ fn requests() -> impl Strategy<Value = Request> {
             weighted,
             quantize,
             profile: if original { Profile::Original } else { Profile::Diffusers },
+            guidance_interval: if quantize { Interval::new(0.3, 0.7).unwrap() } else { Interval::WHOLE },
         }
     })
 }

@@ -9,6 +9,7 @@ pub mod folder;
 pub mod hash;
 pub mod manifest;
 pub mod onnx;
+pub mod operations;
 pub mod path;
 
 pub use error::{Error, Result};

@@ -6,11 +6,12 @@ use crate::engine::{Engine, Outcome};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Format, check_target};
 use crate::progress::{Preview, PreviewKind, Previews, Watch};
-use crate::request::{Blend, Generator, Job, Part, PriorKind, Profile, Request, Size};
+use crate::request::{Blend, Generator, Interval, Job, Part, PriorKind, Profile, Request, Size};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Settings of a picture. What is not given comes from the model.
 #[derive(clap::Args)]
@@ -94,6 +95,10 @@ pub struct DrawArgs {
     /// Whose timesteps, clamps and rounding: diffusers' or the original repository's
     #[arg(long, value_name = "NAME", default_value = "diffusers", value_parser = one_of(Profile::ALL, Profile::name))]
     profile: Profile,
+    /// Guide the decoder in this part of the way from noise (0) to picture (1) alone, such as 0.2..0.8: faster, and
+    /// another picture
+    #[arg(long, value_name = "START..END", default_value_t = Interval::WHOLE)]
+    guidance_interval: Interval,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -155,6 +160,7 @@ impl DrawArgs {
             weighted: self.weighted,
             quantize: self.quantize,
             profile: self.profile,
+            guidance_interval: self.guidance_interval,
             ..request
         };
         self.run.draw(&request).map(|drawn| -> Box<dyn Report> { Box::new(drawn) })
@@ -264,6 +270,8 @@ pub struct Drawn {
     regime: &'static str,
     job: Job,
     seconds: Vec<(&'static str, f64)>,
+    /// When the first step of the denoising loop began, in seconds since 1970.
+    denoising_began: Option<f64>,
     files: Vec<PathBuf>,
     notes: Vec<String>,
     #[serde(skip)]
@@ -282,6 +290,7 @@ impl Drawn {
             regime: outcome.job.regime(),
             job: outcome.job.clone(),
             seconds,
+            denoising_began: outcome.denoising_began.and_then(seconds_since_1970),
             files,
             notes: outcome.notes.clone(),
             outcome,
@@ -292,6 +301,10 @@ impl Drawn {
     pub const fn outcome(&self) -> &Outcome {
         &self.outcome
     }
+}
+
+fn seconds_since_1970(time: SystemTime) -> Option<f64> {
+    time.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs_f64())
 }
 
 impl fmt::Display for Drawn {

@@ -77,6 +77,12 @@ struct RuntimeArgs {
     /// The device of the cuda and tensorrt runtimes
     #[arg(long, value_name = "N", default_value_t = 0)]
     device: u32,
+    /// Encode every prompt and picture anew, instead of keeping what the last ones became
+    #[arg(long)]
+    no_encoding_cache: bool,
+    /// Compute what the empty prompt and the picture of zeros become, instead of reading it from the model
+    #[arg(long)]
+    no_constants: bool,
 }
 
 impl RuntimeArgs {
@@ -89,6 +95,9 @@ impl RuntimeArgs {
             library: self.ort_library.clone(),
             threads: self.threads,
             device: self.device,
+            no_encoding_cache: self.no_encoding_cache,
+            no_constants: self.no_constants,
+            profile: None,
         })
     }
 }

@@ -3,7 +3,9 @@
 //! [`Networks`] opens a graph the first time it is called, after its bytes have been checked against
 //! the manifest, and keeps it. The functions beside it name inputs and outputs once.
 
+pub mod calls;
 pub mod image_encoder;
+mod memo;
 pub mod movq;
 pub mod prior;
 pub mod text;
@@ -15,7 +17,9 @@ use crate::progress::CancelToken;
 use crate::runtime::{Graph, GraphSource, Runtime};
 use crate::store::Verified;
 use crate::tensor::{Tensor, Value};
+use calls::Calls;
 use kandinsky_models::{Component, Folder};
+use memo::Memo;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -27,6 +31,8 @@ pub struct Networks {
     open: BTreeMap<Component, Box<dyn Graph>>,
     load: Duration,
     cancel: CancelToken,
+    calls: Calls,
+    memo: Memo,
 }
 
 impl Networks {
@@ -34,7 +40,23 @@ impl Networks {
     pub fn new(folder: Folder, runtime: Box<dyn Runtime>) -> Self {
         let verified = Verified::new();
         let cancel = CancelToken::default();
-        Self { folder, runtime, verified, open: BTreeMap::new(), load: Duration::ZERO, cancel }
+        let (calls, memo) = (Calls::default(), Memo::default());
+        Self { folder, runtime, verified, open: BTreeMap::new(), load: Duration::ZERO, cancel, calls, memo }
+    }
+
+    /// Keeps what graphs answer to a prompt or a picture for the next call with the same inputs, or does not.
+    pub fn keep_encodings(&mut self, keep: bool) {
+        self.memo.switch(keep);
+    }
+
+    /// Forgets what was kept so far.
+    pub fn forget_encodings(&mut self) {
+        self.memo.forget();
+    }
+
+    /// The calls since the last time that this was asked.
+    pub fn take_calls(&mut self) -> Calls {
+        std::mem::take(&mut self.calls)
     }
 
     /// The model folder.
@@ -124,11 +146,18 @@ impl Networks {
         component: Component,
         inputs: &[(&str, Value)],
     ) -> Result<BTreeMap<String, Value>> {
+        self.cancel.check()?;
+        if let Some(known) = self.memo.find(component, inputs) {
+            return Ok(known.into_iter().collect());
+        }
         self.open(component)?;
         let Some(graph) = self.open.get_mut(&component) else {
             return Err(Error::new(Kind::Internal, format!("{component} is not open")));
         };
-        Ok(graph.run(inputs)?.into_iter().collect())
+        let outputs = graph.run(inputs)?;
+        self.calls.note(component, inputs);
+        self.memo.keep(component, inputs, &outputs);
+        Ok(outputs.into_iter().collect())
     }
 
     /// As [`Networks::call`], where every output named holds floats.

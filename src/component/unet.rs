@@ -3,7 +3,7 @@
 use super::Networks;
 use super::text::MultilingualText;
 use crate::error::Result;
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, rows};
 use kandinsky_models::Component;
 
 /// Which UNet of a model runs.
@@ -40,6 +40,18 @@ pub struct Context {
     pub v: Tensor,
     /// What is added to the time embedding f32\[B,E\].
     pub aug: Tensor,
+}
+
+impl Context {
+    /// The second half of the rows: the text's, where the first is the unconditional one.
+    ///
+    /// # Errors
+    /// When there are no rows.
+    pub fn text_half(&self) -> Result<Self> {
+        let total = self.aug.shape().first().copied().unwrap_or(0);
+        let half = |tensor: &Tensor| rows(tensor, total / 2, total);
+        Ok(Self { k: half(&self.k)?, v: half(&self.v)?, aug: half(&self.aug)? })
+    }
 }
 
 /// Keys, values and added embedding of texts and image embeddings f32\[B,D\].

@@ -13,14 +13,15 @@ mod texts;
 use crate::component::Networks;
 use crate::component::text::MultilingualText;
 use crate::constants::Constants;
-use crate::error::Result;
-use crate::guidance::Guidance;
+use crate::error::{Error, Kind, Result};
+use crate::guidance::{Guidance, Interval};
 use crate::image::{Picture, Size};
 use crate::priors::{FittedPrior, PriorKind};
 use crate::profile::Profile;
 use crate::progress::{Batch, Stage, Watch};
 use crate::request::Job;
 use crate::sampler::{self, Choice, Role, Steps};
+use crate::schedule::SchedulerConfig;
 use crate::stage::decode::{self, Decode};
 use crate::stage::denoise::{self, Condition, DenoiseRun};
 use crate::stage::encode::Encoder;
@@ -176,7 +177,7 @@ fn latents(
     (begin, sides, watch): (&Begin, &Sides, &mut Watch<'_>),
 ) -> Result<Tensor> {
     tools.timed(Stage::Denoise, |tools| {
-        let guidance = Guidance::new(job.guidance);
+        let guidance = guidance(tools, job)?;
         let condition = condition(guidance, texts, embeds, part)?;
         let manifest = tools.networks.folder().manifest();
         let sampler = sampler::build(&decoder_choice(job)?, &manifest.schedulers)?;
@@ -193,6 +194,18 @@ fn latents(
         let run = DenoiseRun { sampler, guidance, noise, start, unet, known, preview };
         denoise::sample(tools.networks, condition, run, watch)
     })
+}
+
+/// The decoder's guidance.
+fn guidance(tools: &Tools<'_>, job: &Job) -> Result<Guidance> {
+    let guidance = Guidance::new(job.guidance);
+    if job.guidance_interval == Interval::WHOLE {
+        return Ok(guidance);
+    }
+    let schedulers = &tools.networks.folder().manifest().schedulers;
+    let missing = || Error::new(Kind::BadModel, "the model has no scheduler \"ddim\"");
+    let config = SchedulerConfig::parse(schedulers.get("ddim").ok_or_else(missing)?)?;
+    Ok(guidance.within(job.guidance_interval, config.schedule()?.len()))
 }
 
 /// The decoder's sampler; image to image leaves out its first steps.

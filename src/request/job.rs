@@ -2,6 +2,7 @@
 
 use super::{Blend, Frame, Input, Part, Profile, Request, Size, Start, Subject, aspect_size};
 use crate::error::{Error, Kind, Result};
+use crate::guidance::Interval;
 use crate::limits;
 use crate::priors::PriorKind;
 use crate::rng::Generator;
@@ -83,6 +84,9 @@ pub struct Job {
     /// Whose behaviour is reproduced.
     #[serde(skip_serializing_if = "super::is_default")]
     pub profile: Profile,
+    /// Where the decoder is guided.
+    #[serde(skip_serializing_if = "super::is_default")]
+    pub guidance_interval: Interval,
 }
 
 /// The prior's own sampler.
@@ -126,6 +130,7 @@ impl Request {
             weighted: self.weighted,
             quantize: self.quantize,
             profile: self.profile,
+            guidance_interval: self.guidance_interval,
         };
         self.check_exclusions()?;
         job.check_numbers()?;

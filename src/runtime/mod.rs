@@ -57,6 +57,12 @@ pub struct RuntimeOptions {
     pub threads: Option<usize>,
     /// Device of the GPU providers.
     pub device: u32,
+    /// Encode every prompt and picture anew, instead of keeping what the last ones became.
+    pub no_encoding_cache: bool,
+    /// Compute what the empty prompt and the picture of zeros become, instead of reading it from the model.
+    pub no_constants: bool,
+    /// A folder where ONNX Runtime writes what each operator took, a file a graph, when the graph is closed.
+    pub profile: Option<PathBuf>,
 }
 
 /// The runtime that was chosen, and what the caller should know of it.
@@ -73,6 +79,10 @@ pub struct Selection {
 /// [`Kind::NoRuntime`] when a runtime asked for by name does not work; it is never replaced.
 pub fn select(options: &RuntimeOptions) -> Result<Selection> {
     let chosen = |runtime: Box<dyn Runtime>| Selection { runtime, notes: Vec::new() };
+    if options.profile.is_some() && matches!(options.runtime.as_str(), "" | "auto" | "tract") {
+        let message = "only onnx runtime profiles operators; ask for it by name";
+        return Err(Error::new(Kind::BadRequest, message));
+    }
     match options.runtime.as_str() {
         "tract" => Ok(chosen(Box::new(tract::Tract::new(options)))),
         "ort" => Ok(chosen(Box::new(ort::Ort::new(options, ort::Provider::Cpu)?))),
@@ -110,7 +120,7 @@ pub fn check_target(target: Target, options: &RuntimeOptions) -> Result<()> {
 }
 
 /// Threads asked for, else one a core.
-fn threads(options: &RuntimeOptions) -> usize {
+pub fn threads(options: &RuntimeOptions) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     options.threads.unwrap_or_else(cores).max(1)
 }

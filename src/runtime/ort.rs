@@ -10,6 +10,7 @@ use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// Where ONNX Runtime computes.
@@ -50,6 +51,7 @@ pub struct Ort {
     provider: Provider,
     device: u32,
     threads: usize,
+    profile: Option<PathBuf>,
 }
 
 impl Ort {
@@ -61,7 +63,8 @@ impl Ort {
         let library = library::find(options.library.as_deref())?;
         let threads = threads(options);
         with_environment(&library, threads, |_| Ok(()))?;
-        Ok(Self { library, provider, device: options.device, threads })
+        let (device, profile) = (options.device, options.profile.clone());
+        Ok(Self { library, provider, device, threads, profile })
     }
 }
 
@@ -93,6 +96,9 @@ impl Ort {
             .with_memory_pattern(false)?;
         if let Some(provider) = self.provider.dispatch(self.device) {
             builder = builder.with_execution_providers([provider])?;
+        }
+        if let Some(folder) = &self.profile {
+            builder = builder.with_profiling(folder.join(source.component.name()))?;
         }
         builder.commit_from_file(&source.path)
     }

@@ -11,8 +11,9 @@ use crate::guidance::Guidance;
 use crate::progress::{Stage, Watch};
 use crate::sampler::{Denoiser, Noise, Sampler, Step};
 use crate::stage::preview::Previewer;
-use crate::tensor::{Tensor, concat, repeat, slice, tensor};
+use crate::tensor::{Tensor, concat, rows, slice, tensor};
 use ndarray::{Axis, IxDyn};
+use std::time::SystemTime;
 
 /// Numbers of FiLM that are kept at once; the table of all steps of a long run would not fit.
 const FILM_NUMBERS: usize = 16 << 20;
@@ -75,24 +76,30 @@ pub fn sample(
 ) -> Result<Tensor> {
     let context = unet::context(networks, run.unet, &condition.text, condition.image)?;
     let learned_variance = run.sampler.uses_variance();
-    let known = match run.known {
-        Some(known) if run.guidance.is_on() => {
-            Some(concat(&[repeat(&known.latents, 2)?, repeat(&known.mask, 2)?], 1)?)
-        }
-        Some(known) => Some(concat(&[known.latents, known.mask], 1)?),
-        None => None,
-    };
+    let known = run.known.map(|known| concat(&[known.latents, known.mask], 1)).transpose()?;
     let films = Films { unet: run.unet, timesteps: run.sampler.timesteps().to_vec(), first: 0, table: None };
     let (guidance, preview) = (run.guidance, run.preview);
-    let mut denoiser =
-        UnetDenoiser { networks, context, films, known, guidance, learned_variance, preview, watch };
+    let mut denoiser = UnetDenoiser {
+        networks,
+        context,
+        text: None,
+        films,
+        known,
+        guidance,
+        learned_variance,
+        preview,
+        watch,
+    };
     run.sampler.sample(&mut denoiser, run.start, run.noise)
 }
 
 struct UnetDenoiser<'a, 'w> {
     networks: &'a mut Networks,
     context: Context,
+    /// The text's half of the context, once a step was not guided.
+    text: Option<Context>,
     films: Films,
+    /// What is known of the pictures, a row each: f32\[B,5,h,w\].
     known: Option<Tensor>,
     guidance: Guidance,
     learned_variance: bool,
@@ -103,21 +110,39 @@ struct UnetDenoiser<'a, 'w> {
 impl Denoiser for UnetDenoiser<'_, '_> {
     fn predict(&mut self, x: &Tensor, step: &Step) -> Result<Tensor> {
         self.watch.check()?;
+        self.watch.denoising_began.get_or_insert_with(SystemTime::now);
         let channels = x.shape().get(1).copied().unwrap_or(0);
-        let x = if self.guidance.is_on() { repeat(x, 2)? } else { x.clone() }; // (2B, 4, h, w)
+        let guidance = self.guidance.at(step.timestep);
         let sample = match &self.known {
-            Some(known) => concat(&[x, known.clone()], 1)?, // (2B, 9, h, w)
-            None => x,
+            Some(known) => concat(&[x.clone(), known.clone()], 1)?, // (B, 9, h, w)
+            None => x.clone(),
         };
-        let film = self.films.at(self.networks, &self.context, step.timestep)?; // (2B, C)
-        let out = unet::step(self.networks, self.films.unet, sample, film, &self.context)?; // (2B, 8, h, w)
-        let guided = self.guidance.combine_with_variance(out, channels)?; // (B, 8, h, w)
+        let sample = guidance.spread(&sample)?; // (2B, 9, h, w)
+        let out = self.run(sample, guidance, step.timestep)?; // (2B, 8, h, w)
+        let guided = guidance.combine_with_variance(out, channels)?; // (B, 8, h, w)
         if self.learned_variance { Ok(guided) } else { slice(&guided, 1, 0, channels) }
     }
 
     fn done(&mut self, step: &Step, _x: &Tensor, x0: &Tensor) -> Result<()> {
         self.watch.batch_step(Stage::Denoise, step.index + 1, step.total)?;
         self.preview.map_or(Ok(()), |preview| preview.show(self.networks, x0, step, self.watch))
+    }
+}
+
+impl UnetDenoiser<'_, '_> {
+    /// The UNet on a sample of both halves, or of the text's alone where a step is not guided and others are.
+    fn run(&mut self, sample: Tensor, guidance: Guidance, timestep: f32) -> Result<Tensor> {
+        let film = self.films.at(self.networks, &self.context, timestep)?; // (2B, C)
+        if guidance.is_on() == self.guidance.is_on() {
+            return unet::step(self.networks, self.films.unet, sample, film, &self.context);
+        }
+        let text = match self.text.take() {
+            Some(text) => text,
+            None => self.context.text_half()?,
+        };
+        let total = film.shape().first().copied().unwrap_or(0);
+        let film = rows(&film, total / 2, total)?; // (B, C)
+        unet::step(self.networks, self.films.unet, sample, film, self.text.insert(text))
     }
 }
 

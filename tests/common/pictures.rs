@@ -3,7 +3,7 @@
 
 use kandinsky::Result;
 use kandinsky::image::{Picture, Rgb};
-use kandinsky::request::{Blend, Generator, Job, PriorKind, Profile, Size, Start};
+use kandinsky::request::{Blend, Generator, Interval, Job, PriorKind, Profile, Size, Start};
 use std::path::{Path, PathBuf};
 
 /// A picture of many edges, the same everywhere.
@@ -45,6 +45,7 @@ pub fn job() -> Job {
         weighted: false,
         quantize: false,
         profile: Profile::Diffusers,
+        guidance_interval: Interval::WHOLE,
     }
 }
 

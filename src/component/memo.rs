@@ -1,0 +1,136 @@
+//! Encodings that are asked for again: what graphs answered whose inputs are a prompt or a picture.
+//!
+//! A graph answers equal inputs with equal outputs, so the answer to the very same bits can be kept. That saves
+//! encoding a repeated prompt, and the empty prompt's share of the prior, which no file of the model holds.
+
+use crate::tensor::Value;
+use kandinsky_models::Component;
+
+/// Bytes that are kept: two prompts with all that follows from them in the full model, hundreds in a small one.
+const BYTES: usize = 64 << 20;
+
+/// Graphs that run once a prompt or a picture; those that run each step never see the same inputs again.
+const KEPT: [Component; 7] = [
+    Component::TextEncoder,
+    Component::MultilingualEncoder,
+    Component::ImageEncoder,
+    Component::PriorPrefix,
+    Component::UnetContext,
+    Component::InpaintContext,
+    Component::MovqEncoder,
+];
+
+type Named = Vec<(String, Value)>;
+
+/// The last answers, bounded by their bytes.
+#[derive(Default)]
+pub struct Memo {
+    /// Whether answers are kept at all.
+    on: bool,
+    /// Most recently used last.
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    component: Component,
+    inputs: Named,
+    outputs: Named,
+    bytes: usize,
+}
+
+impl Memo {
+    /// Keeps answers from now on, or forgets all and keeps none.
+    pub fn switch(&mut self, on: bool) {
+        *self = Self { on, entries: Vec::new() };
+    }
+
+    /// Forgets all answers.
+    pub fn forget(&mut self) {
+        self.entries.clear();
+    }
+
+    /// The outputs for these inputs, where they are known.
+    pub fn find(&mut self, component: Component, inputs: &[(&str, Value)]) -> Option<Named> {
+        let same = |entry: &Entry| entry.component == component && all_same(&entry.inputs, inputs);
+        let place = self.entries.iter().position(same)?;
+        let entry = self.entries.remove(place);
+        let outputs = entry.outputs.clone();
+        self.entries.push(entry);
+        Some(outputs)
+    }
+
+    /// Keeps an answer, and lets go of the oldest until all fit.
+    pub fn keep(&mut self, component: Component, inputs: &[(&str, Value)], outputs: &Named) {
+        if !self.on || !KEPT.contains(&component) {
+            return;
+        }
+        let inputs: Named = inputs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let bytes = inputs.iter().chain(outputs).map(|(_, value)| value.bytes()).sum();
+        if bytes > BYTES {
+            return;
+        }
+        self.entries.push(Entry { component, inputs, outputs: outputs.clone(), bytes });
+        while self.entries.iter().map(|entry| entry.bytes).sum::<usize>() > BYTES {
+            self.entries.remove(0);
+        }
+    }
+}
+
+fn all_same(known: &Named, asked: &[(&str, Value)]) -> bool {
+    let same = |((a, x), (b, y)): (&(String, Value), &(&str, Value))| a == b && x.same_bits(y);
+    known.len() == asked.len() && known.iter().zip(asked).all(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::tensor;
+
+    fn value(number: f32, count: usize) -> Value {
+        tensor(&[count], vec![number; count]).unwrap().into()
+    }
+
+    fn named(number: f32, count: usize) -> Named {
+        vec![("y".to_owned(), value(number, count))]
+    }
+
+    #[test]
+    fn the_same_bits_find_their_answer() {
+        let mut memo = Memo::default();
+        memo.switch(true);
+        memo.keep(Component::TextEncoder, &[("x", value(0.0, 1))], &named(7.0, 1));
+        assert!(memo.find(Component::TextEncoder, &[("x", value(0.0, 1))]).unwrap() == named(7.0, 1));
+        assert!(memo.find(Component::TextEncoder, &[("x", value(-0.0, 1))]).is_none());
+        assert!(memo.find(Component::TextEncoder, &[("x", value(0.0, 2))]).is_none());
+        assert!(memo.find(Component::PriorPrefix, &[("x", value(0.0, 1))]).is_none());
+        memo.forget();
+        assert!(memo.find(Component::TextEncoder, &[("x", value(0.0, 1))]).is_none());
+    }
+
+    #[test]
+    fn the_oldest_goes_when_the_room_is_full() {
+        let mut memo = Memo::default();
+        memo.switch(true);
+        let third = BYTES / 4 / 3 - 1; // numbers of a third of the room, with their input
+        let ask = |number: f32| [("x", value(number, 1))];
+        for number in [1.0, 2.0, 3.0] {
+            memo.keep(Component::TextEncoder, &ask(number), &named(number, third));
+        }
+        assert!(memo.find(Component::TextEncoder, &ask(1.0)).is_some(), "now it is the youngest");
+        memo.keep(Component::TextEncoder, &ask(4.0), &named(4.0, third));
+        let there = [1.0, 2.0, 3.0, 4.0].map(|n| memo.find(Component::TextEncoder, &ask(n)).is_some());
+        assert_eq!(there, [true, false, true, true]);
+        memo.keep(Component::TextEncoder, &ask(5.0), &named(5.0, BYTES));
+        assert!(memo.find(Component::TextEncoder, &ask(5.0)).is_none(), "it is larger than the room");
+        assert_eq!(memo.entries.len(), 3);
+    }
+
+    #[test]
+    fn nothing_is_kept_where_it_is_off_or_for_a_step() {
+        let mut memo = Memo::default();
+        memo.keep(Component::TextEncoder, &[("x", value(0.0, 1))], &named(7.0, 1));
+        memo.switch(true);
+        memo.keep(Component::UnetStep, &[("x", value(0.0, 1))], &named(7.0, 1));
+        assert!(memo.entries.is_empty());
+    }
+}
