@@ -99,6 +99,10 @@ pub struct DrawArgs {
     /// another picture
     #[arg(long, value_name = "START..END", default_value_t = Interval::WHOLE)]
     guidance_interval: Interval,
+    /// Run the UNet's deep levels at every N-th step alone: faster, and another picture; needs a model exported
+    /// --with deep-cache
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    deep_cache: usize,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -161,6 +165,7 @@ impl DrawArgs {
             quantize: self.quantize,
             profile: self.profile,
             guidance_interval: self.guidance_interval,
+            deep_cache: self.deep_cache,
             ..request
         };
         self.run.draw(&request).map(|drawn| -> Box<dyn Report> { Box::new(drawn) })
