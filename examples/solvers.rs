@@ -118,6 +118,7 @@ impl<'a> Study<'a> {
         let known = (latent.unet_channels != latent.channels)
             .then(|| Known::nothing(count, sides.0, sides.1, latent.channels));
         let run = DenoiseRun {
+            deep_cache: 1,
             sampler: sampler.as_ref(),
             guidance: Guidance::new(manifest.defaults.guidance),
             noise: &mut noise,

@@ -123,6 +123,14 @@ pub const FEATHER: Limit<usize> = Limit {
     reason: "a wider seam would leave nothing of most repainted areas, and its time grows with it",
 };
 
+/// Every how many calls the UNet's deep levels run.
+pub const DEEP_CACHE: Limit<usize> = Limit {
+    name: "deep_cache",
+    min: 1,
+    max: 20,
+    reason: "1 runs all levels at every step; far beyond a few the deep levels' part is of another picture",
+};
+
 /// Width of an output picture in pixels.
 pub const WIDTH: Limit<usize> = Limit {
     name: "width",
@@ -210,8 +218,8 @@ pub const FIT_CAPTIONS: Limit<usize> = Limit { name: "captions", max: 1_000_000,
 pub const CAPTION_FILE_BYTES: u64 = 256 << 20;
 
 /// Every whole-number option with its limit, for help, docs and boundary tests.
-pub const COUNTS: [Limit<usize>; 9] =
-    [STEPS, PRIOR_STEPS, COUNT, MIX_PARTS, THREADS, QUALITY, FEATHER, WIDTH, HEIGHT];
+pub const COUNTS: [Limit<usize>; 10] =
+    [STEPS, PRIOR_STEPS, COUNT, MIX_PARTS, THREADS, QUALITY, FEATHER, WIDTH, HEIGHT, DEEP_CACHE];
 
 /// Every real-number option with its limit, for help, docs and boundary tests.
 pub const REALS: [Limit<f64>; 4] = [GUIDANCE, PRIOR_GUIDANCE, STRENGTH, MIX_WEIGHT];

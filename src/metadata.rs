@@ -47,10 +47,11 @@ fn parameters(model: &str, job: &Job) -> String {
         Interval::WHOLE => String::new(),
         part => format!(", CFG interval: {part}"),
     };
+    let deep = if job.deep_cache == 1 { String::new() } else { format!(", DeepCache: {}", job.deep_cache) };
     let regime = job.regime();
     format!(
         "{prompt}{negative}\nSteps: {steps}, Sampler: {sampler}, CFG scale: {guidance}, Seed: {seed}, \
          Size: {size}, Model: {model}, Regime: {regime}, Prior steps: {prior_steps}, \
-         Prior CFG scale: {prior_guidance}{interval}"
+         Prior CFG scale: {prior_guidance}{interval}{deep}"
     )
 }

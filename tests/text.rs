@@ -73,6 +73,7 @@ fn manifest(files: BTreeMap<String, FileEntry>) -> Manifest {
         name: "text".to_owned(),
         precision: Precision::F32,
         target: kandinsky_models::manifest::Target::Portable,
+        rewrites: vec![],
         source: Source { description: String::new(), licence: None, files: BTreeMap::new() },
         components: BTreeMap::new(),
         files,

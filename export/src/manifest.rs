@@ -50,6 +50,7 @@ pub(crate) fn describe(request: &Request, parts: &[Part], bare: bool) -> Result<
         name: request.name.clone(),
         precision: request.stored(),
         target: request.target,
+        rewrites: request.style().rewrites.names(),
         source,
         components: BTreeMap::new(),
         files: BTreeMap::new(),

@@ -120,7 +120,7 @@ impl Sheet {
         let weights = part.weights(request.origin)?;
         part.check_extra(weights.as_ref())?;
         let (config, path) = (&part.config.value, &part.config.path);
-        let drawings = arch::draw_for(request.target, part.kind, config, path, weights.as_ref())?;
+        let drawings = arch::draw_for(&request.style(), part.kind, config, path, weights.as_ref())?;
         Ok(Self { part, weights, drawings })
     }
 

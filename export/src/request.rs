@@ -1,6 +1,7 @@
 //! What an export is asked for, what it says on the way, and what it made.
 
 use crate::checkpoint::{Checkpoint, Origin};
+use crate::rewrites::{Rewrites, Style};
 use crate::{Error, Result};
 use kandinsky_models::manifest::{Precision, Target};
 use kandinsky_models::{Component, Manifest};
@@ -19,6 +20,8 @@ pub struct Request {
     pub precision: Precision,
     /// What its graphs are drawn for; those for GPUs store f16, whatever `precision` says.
     pub target: Target,
+    /// The rewrites that are on; graphs for GPUs have none.
+    pub rewrites: Rewrites,
     /// What to call the model.
     pub name: String,
     /// What the weights are, in words.
@@ -40,12 +43,18 @@ impl Request {
             out: out.into(),
             precision: Precision::F32,
             target: Target::Portable,
+            rewrites: Rewrites::default(),
             name: "kandinsky-2.1".to_owned(),
             description: "Kandinsky 2.1".to_owned(),
             licence: None,
             defaults: Overrides::default(),
             force: false,
         }
+    }
+
+    /// How its graphs are drawn.
+    pub fn style(&self) -> Style {
+        Style::of(self.target, &self.rewrites)
     }
 
     /// How weights are stored: graphs for GPUs have f16 whatever was asked.

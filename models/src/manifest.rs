@@ -23,6 +23,9 @@ pub struct Manifest {
     /// What the graphs were drawn for.
     #[serde(default, skip_serializing_if = "Target::is_portable")]
     pub target: Target,
+    /// Names of the rewrites that its graphs were drawn with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rewrites: Vec<String>,
     /// Where the weights came from.
     pub source: Source,
     /// The graphs by component name.
@@ -63,12 +66,17 @@ pub enum Component {
     UnetFilm,
     /// One denoising step: sample f32\[B,4 or 9,h,w\], film f32\[B,C\], k, v → out f32\[B,8,h,w\].
     UnetStep,
+    /// One denoising step of the outermost level alone, the deep ones' part from an earlier step, where
+    /// [`Component::UnetStep`] has it for an output: sample, film, deep f32\[B,C',h,w\] → out f32\[B,8,h,w\].
+    UnetShallow,
     /// As [`Component::UnetContext`], of the inpainting UNet.
     InpaintContext,
     /// As [`Component::UnetFilm`], of the inpainting UNet.
     InpaintFilm,
     /// As [`Component::UnetStep`] with 9 channels, of the inpainting UNet.
     InpaintStep,
+    /// As [`Component::UnetShallow`], of the inpainting UNet.
+    InpaintShallow,
     /// pixels f32\[B,3,f·h,f·w\] in \[-1,1\] → latents f32\[B,4,h,w\].
     MovqEncoder,
     /// latents f32\[B,4,h,w\] → quantized f32\[B,4,h,w\], indices i64\[B,h,w\].
@@ -79,7 +87,7 @@ pub enum Component {
 
 impl Component {
     /// All components in the order in which a picture passes through them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::TextEncoder,
         Self::MultilingualEncoder,
         Self::ImageEncoder,
@@ -88,9 +96,11 @@ impl Component {
         Self::UnetContext,
         Self::UnetFilm,
         Self::UnetStep,
+        Self::UnetShallow,
         Self::InpaintContext,
         Self::InpaintFilm,
         Self::InpaintStep,
+        Self::InpaintShallow,
         Self::MovqEncoder,
         Self::MovqQuantize,
         Self::MovqDecoder,
@@ -107,9 +117,11 @@ impl Component {
             Self::UnetContext => "unet_context",
             Self::UnetFilm => "unet_film",
             Self::UnetStep => "unet_step",
+            Self::UnetShallow => "unet_shallow",
             Self::InpaintContext => "inpaint_context",
             Self::InpaintFilm => "inpaint_film",
             Self::InpaintStep => "inpaint_step",
+            Self::InpaintShallow => "inpaint_shallow",
             Self::MovqEncoder => "movq_encoder",
             Self::MovqQuantize => "movq_quantize",
             Self::MovqDecoder => "movq_decoder",

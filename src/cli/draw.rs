@@ -103,6 +103,10 @@ pub struct DrawArgs {
     /// Draw nothing; show which graphs would be in memory when, and how much that takes
     #[arg(long)]
     plan: bool,
+    /// Run the UNet's deep levels at every N-th step alone: faster, and another picture; needs a model exported
+    /// --with deep-cache
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    deep_cache: usize,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -168,6 +172,7 @@ impl DrawArgs {
             quantize: self.quantize,
             profile: self.profile,
             guidance_interval: self.guidance_interval,
+            deep_cache: self.deep_cache,
             ..request
         };
         if self.plan {

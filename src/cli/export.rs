@@ -8,7 +8,8 @@ use crate::profile::Profile;
 use crate::progress::CancelToken;
 use crate::request::Size;
 use crate::sampler::{self, Role};
-use kandinsky_export::{Checkpoint, Mirror, Origin, Overrides, Progress, Request, Stored};
+use kandinsky_export::rewrites::Facts;
+use kandinsky_export::{Checkpoint, Mirror, Origin, Overrides, Progress, Request, Rewrite, Rewrites, Stored};
 use kandinsky_models::manifest::{Precision, Target};
 use serde::Serialize;
 use std::fmt;
@@ -89,6 +90,12 @@ pub struct Args {
     /// What the graphs are drawn for: every runtime in f32, or one GPU runtime in f16
     #[arg(long, value_name = "NAME", default_value = "portable", value_parser = Target::ALL.map(Target::name))]
     target: String,
+    /// Draw without a rewrite that is on: see --with
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    without: Vec<String>,
+    /// Draw with a rewrite that is off
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', long_help = rewrites())]
+    with: Vec<String>,
 }
 
 pub fn run(args: &Args) -> Result<Box<dyn Report>> {
@@ -130,6 +137,19 @@ impl Args {
         }
     }
 
+    fn rewrites(&self) -> Result<Rewrites> {
+        let named =
+            |name: &String| Rewrite::named(name).map_err(|e| Error::new(Kind::BadRequest, e.to_string()));
+        let mut rewrites = Rewrites::default();
+        for name in &self.without {
+            rewrites = rewrites.without(named(name)?);
+        }
+        for name in &self.with {
+            rewrites = rewrites.with(named(name)?);
+        }
+        Ok(rewrites)
+    }
+
     fn request(&self, out: &std::path::Path) -> Result<Request> {
         let (checkpoint, origin) = match (&self.synthetic, &self.prior, &self.decoder) {
             (Some(configs), _, _) => (Checkpoint::find(configs)?, Origin::Synthetic(self.seed)),
@@ -148,6 +168,7 @@ impl Args {
         request.licence = self.licence.clone();
         request.force = self.force;
         request.target = Target::ALL.into_iter().find(|t| t.name() == self.target).unwrap_or_default();
+        request.rewrites = self.rewrites()?;
         request.defaults = Overrides {
             steps: self.steps,
             guidance: self.guidance,
@@ -176,6 +197,14 @@ fn with_bar<T>(
     });
     bar.finish_and_clear();
     outcome.map_err(Error::from)
+}
+
+/// Every rewrite with its line.
+fn rewrites() -> String {
+    let line =
+        |facts: Facts| format!("\n  {:<17} {}{}", facts.name, facts.doc, if facts.on { " (on)" } else { "" });
+    let lines = Rewrite::ALL.map(|rewrite| line(rewrite.facts())).concat();
+    format!("Draw with a rewrite that is off. Those of portable graphs:\n{lines}")
 }
 
 /// The decoder's samplers of the profile that models are used with.

@@ -3,7 +3,7 @@
 use super::Networks;
 use super::text::MultilingualText;
 use crate::error::Result;
-use crate::tensor::{Tensor, rows};
+use crate::tensor::{Tensor, Value, rows};
 use kandinsky_models::Component;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,6 +22,14 @@ impl Which {
         match self {
             Self::Draw => [Component::UnetContext, Component::UnetFilm, Component::UnetStep],
             Self::Inpaint => [Component::InpaintContext, Component::InpaintFilm, Component::InpaintStep],
+        }
+    }
+
+    /// The graph of a denoising step of the outermost level alone.
+    pub const fn shallow_graph(self) -> Component {
+        match self {
+            Self::Draw => Component::UnetShallow,
+            Self::Inpaint => Component::InpaintShallow,
         }
     }
 
@@ -106,10 +114,57 @@ pub fn step(
     context: &Context,
 ) -> Result<Tensor> {
     let graph = which.step_graph();
+    let inputs = step_inputs(networks, graph, [sample, film], context)?;
+    let [out] = networks.call_f32(graph, &inputs, ["out"])?;
+    Ok(out)
+}
+
+/// As [`step`], and what the deep levels gave f32\[B,C,h,w\], of a model that was exported with `deep-cache`.
+///
+/// # Errors
+/// As [`Networks::call`].
+pub fn deep_step(
+    networks: &mut Networks,
+    which: Which,
+    sample: Tensor,
+    film: Tensor,
+    context: &Context,
+) -> Result<[Tensor; 2]> {
+    let graph = which.step_graph();
+    let inputs = step_inputs(networks, graph, [sample, film], context)?;
+    networks.call_f32(graph, &inputs, ["out", "deep"])
+}
+
+/// As [`step`] of the outermost level alone, on what the deep ones gave in an earlier [`deep_step`].
+///
+/// # Errors
+/// As [`Networks::call`].
+pub fn shallow_step(
+    networks: &mut Networks,
+    which: Which,
+    [sample, film, deep]: [Tensor; 3],
+    context: &Context,
+) -> Result<Tensor> {
+    let graph = which.shallow_graph();
+    let known = networks.folder().graph(graph)?.inputs.clone();
+    let mut inputs = step_inputs(networks, graph, [sample, film], context)?;
+    inputs.push(("deep", deep.into()));
+    // Where the outermost level has no attention, the graph takes no context.
+    inputs.retain(|(name, _)| known.iter().any(|port| port.name == *name));
+    let [out] = networks.call_f32(graph, &inputs, ["out"])?;
+    Ok(out)
+}
+
+/// Keys and values are left out where the device has those of this context.
+fn step_inputs(
+    networks: &mut Networks,
+    graph: Component,
+    [sample, film]: [Tensor; 2],
+    context: &Context,
+) -> Result<Vec<(&'static str, Value)>> {
     let mut inputs = vec![("sample", sample.into()), ("film", film.into())];
     if !networks.keep(graph, context.id, &[("k", &context.k), ("v", &context.v)])? {
         inputs.extend([("k", context.k.clone().into()), ("v", context.v.clone().into())]);
     }
-    let [out] = networks.call_f32(graph, &inputs, ["out"])?;
-    Ok(out)
+    Ok(inputs)
 }

@@ -192,7 +192,8 @@ fn latents(
             size: sides.output,
             profile: job.profile,
         });
-        let run = DenoiseRun { sampler, guidance, noise, start, unet, known, preview };
+        let run =
+            DenoiseRun { sampler, guidance, noise, start, unet, known, deep_cache: job.deep_cache, preview };
         denoise::sample(tools.networks, condition, run, watch)
     })
 }

@@ -29,7 +29,9 @@ pub fn turns(folder: &Folder, constants: &Constants, job: &Job, previewed: bool)
     let diffuses = job.prior == PriorKind::Diffusion;
     let mut prior = vec![if diffuses { PriorStep } else { TextEncoder }];
     prior.extend(constants.zero_image.is_none().then_some(ImageEncoder));
-    let mut denoise = start::which(folder, &job.start)?.parts().to_vec();
+    let unet = start::which(folder, &job.start)?;
+    let mut denoise = unet.parts().to_vec();
+    denoise.extend((job.deep_cache > 1).then_some(unet.shallow_graph()));
     denoise.extend(previewed.then_some(MovqDecoder));
     let mut decode = vec![MovqDecoder];
     decode.extend(job.quantize.then_some(MovqQuantize));
@@ -81,7 +83,7 @@ fn running(folder: &Folder, component: Component, weights: u64, (rates, job): (&
     let together = sides.parts(job).first().map_or(1, |part| wide(part.len()));
     let rows = together * if Guidance::new(job.guidance).is_on() { 2 } else { 1 };
     Ok(match component {
-        Component::UnetStep | Component::InpaintStep => {
+        Component::UnetStep | Component::InpaintStep | Component::UnetShallow | Component::InpaintShallow => {
             let channels = channels(folder, component)?;
             // Attention begins at half the sides, where maps are twice as wide.
             let (attended, heads) = (points / 4, 2 * channels / head(folder, component).max(1));

@@ -8,7 +8,7 @@ use crate::priors::PriorKind;
 use crate::rng::Generator;
 use crate::sampler::{self, Role};
 use crate::text::Prompt;
-use kandinsky_models::Manifest;
+use kandinsky_models::{Component, Manifest};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -87,6 +87,9 @@ pub struct Job {
     /// Where the decoder is guided.
     #[serde(skip_serializing_if = "super::is_default")]
     pub guidance_interval: Interval,
+    /// Every how many calls the UNet's deep levels run.
+    #[serde(skip_serializing_if = "super::is_one")]
+    pub deep_cache: usize,
 }
 
 /// The prior's own sampler.
@@ -131,11 +134,13 @@ impl Request {
             quantize: self.quantize,
             profile: self.profile,
             guidance_interval: self.guidance_interval,
+            deep_cache: self.deep_cache,
         };
         self.check_exclusions()?;
         job.check_numbers()?;
         job.check_mix()?;
         job.check_start()?;
+        job.check_deep_cache(model)?;
         Ok(job)
     }
 
@@ -292,6 +297,7 @@ impl Job {
         limits::STEPS.check(self.steps)?;
         limits::PRIOR_STEPS.check(self.prior_steps)?;
         limits::COUNT.check(self.count)?;
+        limits::DEEP_CACHE.check(self.deep_cache)?;
         limits::GUIDANCE.check(self.guidance)?;
         limits::PRIOR_GUIDANCE.check(self.prior_guidance)?;
         limits::check_size(self.size.width, self.size.height)?;
@@ -306,6 +312,16 @@ impl Job {
             return Err(bad(format!("{} seeds were given for {pictures} pictures", self.seeds.len())));
         }
         Ok(())
+    }
+
+    fn check_deep_cache(&self, model: &Manifest) -> Result<()> {
+        if self.deep_cache == 1 || model.components.contains_key(Component::UnetShallow.name()) {
+            return Ok(());
+        }
+        let (every, name) = (self.deep_cache, &model.name);
+        Err(bad(format!(
+            "deep_cache is {every}, and the model {name} was exported without --with deep-cache"
+        )))
     }
 
     fn check_mix(&self) -> Result<()> {

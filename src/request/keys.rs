@@ -102,6 +102,7 @@ pub const KEYS: &[Key] = &[
     key("steps", Form::Whole, "decoder steps"),
     key("guidance", Form::Real, "decoder guidance; 1 and less turns it off"),
     key("guidance_interval", Form::Text, "the part of the way where the decoder is guided, such as 0.2..0.8"),
+    key("deep_cache", Form::Whole, "run the UNet's deep levels at every n-th step alone"),
     key("sampler", Form::Text, "the decoder's sampler"),
     key("timesteps", Form::List, "the decoder's timesteps, instead of steps"),
     key("prior_steps", Form::Whole, "prior steps"),
@@ -358,6 +359,7 @@ mod tests {
             quantize: true,
             profile: Profile::Original,
             guidance_interval: Interval::new(0.25, 0.75).unwrap(),
+            deep_cache: 2,
         };
         let inpaint =
             Start::Inpaint { picture: "i.png".into(), mask: Some("m.png".into()), invert: true, seam };

@@ -115,6 +115,10 @@ pub struct Request {
     /// which changes the picture.
     #[serde(skip_serializing_if = "is_default")]
     pub guidance_interval: Interval,
+    /// Every how many calls the UNet's deep levels run, 1 being always; in between the outermost level runs on what
+    /// they gave last, which changes the picture. The model has to be exported with `deep-cache`.
+    #[serde(skip_serializing_if = "is_one")]
+    pub deep_cache: usize,
 }
 
 impl Default for Request {
@@ -148,6 +152,7 @@ impl Default for Request {
             quantize: false,
             profile: Profile::Diffusers,
             guidance_interval: Interval::WHOLE,
+            deep_cache: 1,
         }
     }
 }
@@ -380,6 +385,13 @@ impl Request {
         self
     }
 
+    /// Runs the UNet's deep levels at every `every`-th call alone.
+    #[must_use]
+    pub const fn deep_cache(mut self, every: usize) -> Self {
+        self.deep_cache = every;
+        self
+    }
+
     /// The same request with the pixels of every picture that it names.
     ///
     /// # Errors
@@ -407,6 +419,11 @@ impl Request {
         });
         parts.chain(&mut self.negative_picture).chain(self.start.inputs_mut())
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_one(value: &usize) -> bool {
+    *value == 1
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::guidance::Guidance;
 use crate::progress::{Stage, Watch};
 use crate::sampler::{Denoiser, Noise, Sampler, Step};
+use crate::stage::deep_cache::DeepCache;
 use crate::stage::preview::Previewer;
 use crate::tensor::{Tensor, concat, rows, slice, tensor};
 use ndarray::{Axis, IxDyn};
@@ -60,6 +61,8 @@ pub struct DenoiseRun<'a> {
     pub unet: Which,
     /// What is known of the picture, for a UNet of 9 channels.
     pub known: Option<Known>,
+    /// Every how many calls of the UNet its deep levels run.
+    pub deep_cache: usize,
     /// Makes the previews that the watch wants; without it there are none.
     pub preview: Option<Previewer<'a>>,
 }
@@ -84,6 +87,7 @@ pub fn sample(
         context,
         text: None,
         films,
+        deep: DeepCache::new(run.deep_cache),
         known,
         guidance,
         learned_variance,
@@ -99,6 +103,7 @@ struct UnetDenoiser<'a, 'w> {
     /// The text's half of the context, once a step was not guided.
     text: Option<Context>,
     films: Films,
+    deep: DeepCache,
     /// What is known of the pictures, a row each: f32\[B,5,h,w\].
     known: Option<Tensor>,
     guidance: Guidance,
@@ -118,7 +123,7 @@ impl Denoiser for UnetDenoiser<'_, '_> {
             None => x.clone(),
         };
         let sample = guidance.spread(&sample)?; // (2B, 9, h, w)
-        let out = self.run(sample, guidance, step.timestep)?; // (2B, 8, h, w)
+        let out = self.run(sample, guidance, step)?; // (2B, 8, h, w)
         let guided = guidance.combine_with_variance(out, channels)?; // (B, 8, h, w)
         if self.learned_variance { Ok(guided) } else { slice(&guided, 1, 0, channels) }
     }
@@ -131,10 +136,11 @@ impl Denoiser for UnetDenoiser<'_, '_> {
 
 impl UnetDenoiser<'_, '_> {
     /// The UNet on a sample of both halves, or of the text's alone where a step is not guided and others are.
-    fn run(&mut self, sample: Tensor, guidance: Guidance, timestep: f32) -> Result<Tensor> {
-        let film = self.films.at(self.networks, &self.context, timestep)?; // (2B, C)
+    fn run(&mut self, sample: Tensor, guidance: Guidance, step: &Step) -> Result<Tensor> {
+        let film = self.films.at(self.networks, &self.context, step.timestep)?; // (2B, C)
         if guidance.is_on() == self.guidance.is_on() {
-            return unet::step(self.networks, self.films.unet, sample, film, &self.context);
+            let (unet, index) = (self.films.unet, step.index);
+            return self.deep.step(self.networks, unet, index, [sample, film], &self.context);
         }
         let text = match self.text.take() {
             Some(text) => text,
@@ -142,7 +148,8 @@ impl UnetDenoiser<'_, '_> {
         };
         let total = film.shape().first().copied().unwrap_or(0);
         let film = rows(&film, total / 2, total)?; // (B, C)
-        unet::step(self.networks, self.films.unet, sample, film, self.text.insert(text))
+        let (unet, text) = (self.films.unet, self.text.insert(text));
+        self.deep.step(self.networks, unet, step.index, [sample, film], text)
     }
 }
 

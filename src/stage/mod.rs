@@ -4,6 +4,7 @@
 //! thing. A mode (`crate::mode`) is a way to come by the image embedding and the starting latents.
 
 pub mod decode;
+pub mod deep_cache;
 pub mod denoise;
 pub mod encode;
 pub mod fitted_prior;

@@ -46,6 +46,7 @@ pub fn job() -> Job {
         quantize: false,
         profile: Profile::Diffusers,
         guidance_interval: Interval::WHOLE,
+        deep_cache: 1,
     }
 }
 

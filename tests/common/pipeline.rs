@@ -143,6 +143,7 @@ pub fn decoder(engine: &Engine, case: &Case) -> Check {
                 None => begin.latents(&job, &sides, sampler.as_ref(), (prompts.len(), &mut noise))?,
             };
             let run = DenoiseRun {
+                deep_cache: 1,
                 sampler: sampler.as_ref(),
                 guidance,
                 noise: &mut noise,

@@ -8,10 +8,10 @@ mod text_encoder;
 mod unet;
 
 use crate::graph::{Graph, Scope};
+use crate::rewrites::{Rewrite, Style};
 use crate::weights::Weights;
 use crate::{Error, Result, config};
 use kandinsky_models::Component;
-use kandinsky_models::manifest::Target;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -50,21 +50,21 @@ pub struct Drawing {
 /// When the config (read from `config_path`, which is named in messages) lacks a field or asks for
 /// something that is not drawn, or a tensor is missing or has another shape.
 pub fn draw(kind: Kind, config: &Value, config_path: &Path, weights: &dyn Weights) -> Result<Vec<Drawing>> {
-    draw_for(Target::Portable, kind, config, config_path, weights)
+    draw_for(&Style::default(), kind, config, config_path, weights)
 }
 
-/// As [`draw`], for a target.
+/// As [`draw`], in a style.
 ///
 /// # Errors
 /// As [`draw`].
 pub fn draw_for(
-    target: Target,
+    style: &Style,
     kind: Kind,
     config: &Value,
     config_path: &Path,
     weights: &dyn Weights,
 ) -> Result<Vec<Drawing>> {
-    draw_with(kind, config, config_path, Sheet { target, weights: Some(weights) })
+    draw_with(kind, config, config_path, Sheet { style, weights: Some(weights) })
 }
 
 /// Every tensor that a network has in a checkpoint, with its shape, sorted by name.
@@ -72,7 +72,7 @@ pub fn draw_for(
 /// # Errors
 /// When the config cannot be drawn, as in [`draw`].
 pub fn tensors(kind: Kind, config: &Value, config_path: &Path) -> Result<Vec<(String, Vec<usize>)>> {
-    let drawings = draw_with(kind, config, config_path, Sheet { target: Target::Portable, weights: None })?;
+    let drawings = draw_with(kind, config, config_path, Sheet { style: &Style::default(), weights: None })?;
     let all = drawings.iter().flat_map(|drawing| drawing.graph.tensors().clone());
     Ok(all.collect::<BTreeMap<_, _>>().into_iter().collect())
 }
@@ -103,7 +103,7 @@ pub fn unsplit(kind: Kind, config: &Value, config_path: &Path, weights: &dyn Wei
 /// What a network is drawn on.
 #[derive(Clone, Copy)]
 struct Sheet<'a> {
-    target: Target,
+    style: &'a Style,
     weights: Option<&'a dyn Weights>,
 }
 
@@ -129,10 +129,17 @@ fn draw_with(kind: Kind, config: &Value, path: &Path, sheet: Sheet<'_>) -> Resul
             ])
         }
         Kind::Unet => {
-            unets([Component::UnetContext, Component::UnetFilm, Component::UnetStep], config, path, sheet)
+            let parts =
+                [Component::UnetContext, Component::UnetFilm, Component::UnetStep, Component::UnetShallow];
+            unets(parts, config, path, sheet)
         }
         Kind::InpaintUnet => {
-            let parts = [Component::InpaintContext, Component::InpaintFilm, Component::InpaintStep];
+            let parts = [
+                Component::InpaintContext,
+                Component::InpaintFilm,
+                Component::InpaintStep,
+                Component::InpaintShallow,
+            ];
             unets(parts, config, path, sheet)
         }
         Kind::Movq => {
@@ -147,19 +154,23 @@ fn draw_with(kind: Kind, config: &Value, path: &Path, sheet: Sheet<'_>) -> Resul
 }
 
 fn unets(
-    [context, film, step]: [Component; 3],
+    [context, film, step, shallow]: [Component; 4],
     config: &Value,
     path: &Path,
     sheet: Sheet<'_>,
 ) -> Result<Vec<Drawing>> {
     let c = config::Unet::read(config, path)?;
-    Ok(vec![
+    let mut drawings = vec![
         one(context, sheet, &|w| unet::context(w, &c))?,
         one(film, sheet, &|w| unet::film(w, &c))?,
         one(step, sheet, &|w| unet::step(w, &c))?,
-    ])
+    ];
+    if sheet.style.rewrites.has(Rewrite::DeepCache) {
+        drawings.push(one(shallow, sheet, &|w| unet::shallow(w, &c))?);
+    }
+    Ok(drawings)
 }
 
 fn one(component: Component, sheet: Sheet<'_>, pen: &dyn Fn(&Scope<'_>) -> Result<()>) -> Result<Drawing> {
-    Ok(Drawing { component, graph: Graph::draw_for(sheet.target, component.name(), sheet.weights, pen)? })
+    Ok(Drawing { component, graph: Graph::draw_for(sheet.style, component.name(), sheet.weights, pen)? })
 }

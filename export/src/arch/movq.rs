@@ -5,7 +5,7 @@
 
 use crate::Result;
 use crate::block::{
-    Latent, attention_norm, conv, conv_down, group_norm, resnet, silu, spatial_attention, spatial_norm,
+    Latent, Norm, conv, conv_down, conv_enlarged, group_norm, resnet, silu, spatial_attention, spatial_norm,
 };
 use crate::config::Movq;
 use crate::graph::{Scope, Value};
@@ -19,11 +19,11 @@ pub fn encoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
     let norm = |w: &Scope<'_>, x: &Value| group_norm(w, x, c.groups);
     let mut h = conv(&encoder.at("conv_in"), &w.picture(&pixels)?, c.outermost(), 3)?; // (B, C, f·h, f·w)
     for (i, (channels, attention)) in c.channels.iter().zip(&c.attention_down).enumerate() {
-        let level = encoder.at(format!("down_blocks.{i}"));
+        let level = encoder.at(format!("down_blocks.{i}")).sides(f >> i);
         for j in 0..c.layers {
             h = resnet(&level.at(format!("resnets.{j}")), &h, *channels, &norm)?;
             if *attention {
-                let norm = attention_norm(c.groups);
+                let norm = Norm::Group(c.groups);
                 h = spatial_attention(&level.at(format!("attentions.{j}")), &h, *channels, None, norm)?;
             }
         }
@@ -33,7 +33,7 @@ pub fn encoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
     }
     h = resnet(&encoder.at("mid_block.resnets.0"), &h, c.innermost(), &norm)?;
     if c.attention_middle {
-        let norm = attention_norm(c.groups);
+        let norm = Norm::Group(c.groups);
         h = spatial_attention(&encoder.at("mid_block.attentions.0"), &h, c.innermost(), None, norm)?;
     }
     h = resnet(&encoder.at("mid_block.resnets.1"), &h, c.innermost(), &norm)?;
@@ -73,7 +73,7 @@ pub fn decoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
     }
     h = decoder_block(&decoder.at("mid_block"), h, c.innermost(), z, 1)?;
     for (i, (channels, attention)) in c.channels.iter().rev().zip(&c.attention_up).enumerate() {
-        let level = decoder.at(format!("up_blocks.{i}"));
+        let level = decoder.at(format!("up_blocks.{i}")).sides(z.factor);
         for j in 0..=c.layers {
             h = decoder_block(&level, h, *channels, z, j)?;
             if *attention {
@@ -81,7 +81,7 @@ pub fn decoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
             }
         }
         if i + 1 < c.channels.len() {
-            h = conv(&level.at("upsamplers.0.conv"), &w.enlarge(&h, 2)?, *channels, 3)?; // twice the sides
+            h = conv_enlarged(&level.at("upsamplers.0.conv"), &h, *channels)?; // twice the sides
             z.factor *= 2;
         }
     }
@@ -96,5 +96,6 @@ fn decoder_block(w: &Scope<'_>, x: Value, channels: usize, z: Latent<'_>, j: usi
 }
 
 fn decoder_attention(w: &Scope<'_>, x: &Value, channels: usize, z: Latent<'_>) -> Result<Value> {
-    spatial_attention(w, x, channels, None, |w, x| spatial_norm(&w.at("spatial_norm"), x, z))
+    let norm = |w: &Scope<'_>, x: &Value| spatial_norm(&w.at("spatial_norm"), x, z);
+    spatial_attention(w, x, channels, None, Norm::Other(&norm))
 }

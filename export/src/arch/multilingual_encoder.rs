@@ -4,7 +4,7 @@
 //! diffusers: `MultilingualCLIP`; transformers: `XLMRobertaModel`.
 
 use crate::Result;
-use crate::block::{attend, heads, layer_norm, linear, padding_bias};
+use crate::block::{attend, heads, layer_norm, linear, padding_bias, query};
 use crate::config::MultilingualEncoder;
 use crate::graph::{Number, Scope, Value};
 use kandinsky_models::manifest::Dtype::{F32, I64};
@@ -54,7 +54,8 @@ fn place_ids(w: &Scope<'_>, c: &MultilingualEncoder, mask: &Value) -> Result<Val
 fn layer(w: &Scope<'_>, c: &MultilingualEncoder, x: &Value, bias: &Value) -> Result<Value> {
     let attn = w.at("attention");
     let projected = |name: &str| heads(&attn, &linear(&attn.at(name), x, c.width)?, c.layer.heads);
-    let (q, k, v) = (projected("self.query")?, projected("self.key")?, projected("self.value")?);
+    let q = heads(&attn, &query(&attn, "self.query", x, [c.width, c.layer.heads])?, c.layer.heads)?;
+    let (k, v) = (projected("self.key")?, projected("self.value")?);
     let h = attend(&attn, &q, [&k, &v], Some(bias))?; // (B, S, W)
     let h = linear(&attn.at("output.dense"), &h, c.width)?;
     let x = layer_norm(&attn.at("output.LayerNorm"), &w.add(x, &h)?, c.layer.epsilon)?;

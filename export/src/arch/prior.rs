@@ -6,7 +6,7 @@
 //! diffusers: `PriorTransformer`.
 
 use crate::Result;
-use crate::block::{Activation, attend, causal, heads, layer_norm, linear, padding_bias, time_embed};
+use crate::block::{Activation, attend, causal, heads, layer_norm, linear, padding_bias, query, time_embed};
 use crate::config::Prior;
 use crate::graph::{Scope, Value};
 use kandinsky_models::manifest::Dtype::F32;
@@ -101,7 +101,7 @@ fn rest_of_block(
     [k, v]: [&Value; 2],
     bias: &Value,
 ) -> Result<Value> {
-    let q = heads(w, &linear(&w.at("attn1.to_q"), h, c.width())?, c.heads)?; // (B, heads, Q, head)
+    let q = heads(w, &query(w, "attn1.to_q", h, [c.width(), c.heads])?, c.heads)?; // (B, heads, Q, head)
     let h = attend(w, &q, [k, v], Some(bias))?; // (B, Q, W)
     let x = w.add(x, &linear(&w.at("attn1.to_out.0"), &h, c.width())?)?;
     let h = layer_norm(&w.at("norm3"), &x, EPSILON)?;

@@ -6,12 +6,15 @@
 
 use crate::Result;
 use crate::block::{
-    Film, Resample, attention_norm, conv, film_resnet, group_norm, heads, layer_norm, linear, silu,
-    spatial_attention, time_embed,
+    Film, Norm, Resample, conv, film_resnet, group_norm, heads, layer_norm, linear, silu, spatial_attention,
+    time_embed,
 };
 use crate::config::Unet;
 use crate::graph::{Scope, Value};
+use crate::rewrites::Rewrite;
 use kandinsky_models::manifest::Dtype::F32;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 /// Tokens that an image embedding becomes in the context (diffusers' `TextImageProjection`).
 const IMAGE_TOKENS: usize = 10;
@@ -98,42 +101,74 @@ pub fn film(w: &Scope<'_>, c: &Unet) -> Result<()> {
     let time = time_embed(&w.at("time_embedding"), &t, c.outermost(), c.time())?; // (T, E)
     let emb = w.add(&w.unsqueeze(&time, &[1])?, &w.unsqueeze(&aug, &[0])?)?; // (T, B, E)
     let emb = w.reshape(&silu(w, &emb)?, &[-1, i64::try_from(c.time()).map_err(|e| w.wrong(e))?])?; // (T·B, E)
-    let blocks = block_channels(c);
-    let parts: Vec<(String, usize)> =
-        blocks.iter().map(|(at, channels)| (format!("{at}.time_emb_proj"), 2 * channels)).collect();
-    let total: usize = parts.iter().map(|(_, rows)| rows).sum();
-    let weight = w.stacked("weight", &parts, &[c.time()])?;
-    let bias = w.stacked("bias", &parts, &[])?;
+    let [weight, bias] = film_weights(w, c)?;
+    let total = block_channels(c).iter().map(|(_, channels)| 2 * channels).sum();
     let film = w.gemm_transposed(&emb, &weight, &bias)?; // (T·B, C)
     let shape = w.concat(&[&w.side(&t, 0), &w.side(&aug, 0), &w.ints(&[-1])?], 0)?;
     let film = w.reshape_to(&film, &shape, vec![None, None, Some(total)]);
     w.output("film", &film, &format!("steps, batch, {total}"))
 }
 
-/// A noisy picture, its rows of [`film`] and the [`context`] to the network's answer.
+/// What makes scales and shifts, row by row, of an embedding.
+fn film_weights(w: &Scope<'_>, c: &Unet) -> Result<[Value; 2]> {
+    let blocks = block_channels(c);
+    if w.has(Rewrite::FoldFilm) {
+        return w.folded_film(&blocks, c.time());
+    }
+    let part = |(at, channels): &(String, usize)| (format!("{at}.time_emb_proj"), 2 * channels);
+    let parts: Vec<(String, usize)> = blocks.iter().map(part).collect();
+    Ok([w.stacked("weight", &parts, &[c.time()])?, w.stacked("bias", &parts, &[])?])
+}
+
+/// A noisy picture, its rows of [`film`] and the [`context`] to the network's answer, and to what [`shallow`]
+/// takes from the deep levels where that is drawn.
 pub fn step(w: &Scope<'_>, c: &Unet) -> Result<()> {
     let sample = sample(w, c)?;
-    let channels: Vec<usize> =
-        block_channels(c).into_iter().flat_map(|(_, channels)| [channels; 2]).collect();
+    let inputs = Inputs { films: films(w, c)?, contexts: contexts(w, c)? };
+    let (out, deep) = walk(w, c, sample, None, &inputs)?;
+    output(w, c, &out)?;
+    match deep.filter(|_| w.has(Rewrite::DeepCache)) {
+        Some((deep, channels)) => w.output("deep", &w.planes(&deep)?, &deep_shape(c, channels)),
+        None => Ok(()),
+    }
+}
+
+/// As [`step`], with what the deep levels gave at an earlier step: the outermost level alone runs.
+pub fn shallow(w: &Scope<'_>, c: &Unet) -> Result<()> {
+    let sample = sample(w, c)?;
+    let (_, channels) =
+        deep_stages(&plan(c)).ok_or_else(|| w.wrong("a network of one level has no deep ones"))?;
+    let films = films(w, c)?;
+    let attends = c.attention_down.first() == Some(&true);
+    let contexts = if attends { contexts(w, c)? } else { BTreeMap::new() };
+    let deep = w.picture(&w.input("deep", F32, &deep_shape(c, channels))?)?;
+    let (out, _) = walk(w, c, sample, Some(&deep), &Inputs { films, contexts })?;
+    output(w, c, &out)
+}
+
+fn deep_shape(c: &Unet, channels: usize) -> String {
+    format!("batch, {channels}, {}", sides(c))
+}
+
+/// The input `film`, by block.
+fn films(w: &Scope<'_>, c: &Unet) -> Result<BTreeMap<String, Film>> {
+    let blocks = block_channels(c);
+    let channels: Vec<usize> = blocks.iter().flat_map(|(_, channels)| [*channels; 2]).collect();
     let film = w.input("film", F32, &format!("batch, {}", channels.iter().sum::<usize>()))?;
-    let film = w.split(&w.one_pixel(&film)?, w.channel_axis(), &channels)?;
-    let mut films = film.chunks_exact(2);
+    let mut parts = w.split(&w.one_pixel(&film)?, w.channel_axis(), &channels)?.into_iter();
+    let mut part = || parts.next().ok_or_else(|| w.wrong("more blocks than planned"));
+    blocks.into_iter().map(|(at, _)| Ok((at, Film { scale: part()?, shift: part()? }))).collect()
+}
+
+/// The inputs `k` and `v` (B, heads, 10 + S, head), by block.
+fn contexts(w: &Scope<'_>, c: &Unet) -> Result<BTreeMap<String, [Value; 2]>> {
     let heads = block_heads(c);
     let shape = format!("batch, {}, tokens+{IMAGE_TOKENS}, {}", heads.iter().sum::<usize>(), c.head);
-    let mut k = w.split(&w.input("k", F32, &shape)?, 1, &heads)?.into_iter(); // (B, heads, 10 + S, head) each
-    let mut v = w.split(&w.input("v", F32, &shape)?, 1, &heads)?.into_iter();
-    let missing = || w.wrong("more blocks than planned");
-    let out = walk(
-        w,
-        c,
-        sample,
-        &mut |_, _| match films.next() {
-            Some([scale, shift]) => Ok(Film { scale: scale.clone(), shift: shift.clone() }),
-            _ => Err(missing()),
-        },
-        &mut |_, _| Ok([k.next().ok_or_else(missing)?, v.next().ok_or_else(missing)?]),
-    )?;
-    output(w, c, &out)
+    let k = w.split(&w.input("k", F32, &shape)?, 1, &heads)?;
+    let v = w.split(&w.input("v", F32, &shape)?, 1, &heads)?;
+    let place = |stage| if let Stage::Attend(at, _) = stage { Some(at) } else { None };
+    let pairs = k.into_iter().zip(v).map(|(k, v)| [k, v]);
+    Ok(plan(c).into_iter().filter_map(place).zip(pairs).collect())
 }
 
 /// The whole network at once, every block computing its own film and context: what the parts are
@@ -144,44 +179,96 @@ pub fn unsplit(w: &Scope<'_>, c: &Unet) -> Result<()> {
     let (tokens, aug) = prompt(w, c)?;
     let time = time_embed(&w.at("time_embedding"), &t, c.outermost(), c.time())?;
     let emb = silu(w, &w.add(&time, &aug)?)?; // (B, E)
-    let out = walk(
-        w,
-        c,
-        sample,
-        &mut |w, channels| {
-            let film = linear(&w.at("time_emb_proj"), &emb, 2 * channels)?;
-            let mut film = w.split(&w.one_pixel(&film)?, w.channel_axis(), &[channels; 2])?.into_iter();
-            let mut half = || film.next().ok_or_else(|| w.wrong("half a film"));
-            Ok(Film { scale: half()?, shift: half()? })
-        },
-        &mut |w, channels| context_of(w, c, &tokens, channels),
-    )?;
+    let (out, _) = walk(w, c, sample, None, &Computed { c, emb, tokens })?;
     output(w, c, &out)
 }
 
-/// Where a block gets something that does not depend on the picture.
-type Source<'s, T> = &'s mut dyn FnMut(&Scope<'_>, usize) -> Result<T>;
+/// Where a block gets what does not depend on the picture.
+trait Source {
+    /// FiLM of the residual block at `at`, whose scope is `w`.
+    fn film(&self, w: &Scope<'_>, at: &str, channels: usize) -> Result<Film>;
+    /// Keys and values of the attention block at `at`, whose scope is `w`.
+    fn context(&self, w: &Scope<'_>, at: &str, channels: usize) -> Result<[Value; 2]>;
+}
 
-/// The picture's way through all blocks.
+/// From the graph's inputs.
+struct Inputs {
+    films: BTreeMap<String, Film>,
+    contexts: BTreeMap<String, [Value; 2]>,
+}
+
+impl Source for Inputs {
+    fn film(&self, w: &Scope<'_>, at: &str, _: usize) -> Result<Film> {
+        self.films.get(at).cloned().ok_or_else(|| w.wrong("a block without a film"))
+    }
+
+    fn context(&self, w: &Scope<'_>, at: &str, _: usize) -> Result<[Value; 2]> {
+        self.contexts.get(at).cloned().ok_or_else(|| w.wrong("a block without a context"))
+    }
+}
+
+/// Computed on the spot.
+struct Computed<'c> {
+    c: &'c Unet,
+    emb: Value,
+    tokens: Value,
+}
+
+impl Source for Computed<'_> {
+    fn film(&self, w: &Scope<'_>, _: &str, channels: usize) -> Result<Film> {
+        let film = linear(&w.at("time_emb_proj"), &self.emb, 2 * channels)?;
+        let mut film = w.split(&w.one_pixel(&film)?, w.channel_axis(), &[channels; 2])?.into_iter();
+        let mut half = || film.next().ok_or_else(|| w.wrong("half a film"));
+        Ok(Film { scale: half()?, shift: half()? })
+    }
+
+    fn context(&self, w: &Scope<'_>, _: &str, channels: usize) -> Result<[Value; 2]> {
+        context_of(w, self.c, &self.tokens, channels)
+    }
+}
+
+/// The stages below the outermost level, from the first halving to the last doubling, and the channels of what
+/// they give; none where there is one level.
+fn deep_stages(stages: &[Stage]) -> Option<(RangeInclusive<usize>, usize)> {
+    let resamples = |stage: &Stage, wanted| matches!(stage, Stage::Res(_, _, found) if *found == wanted);
+    let first = stages.iter().position(|stage| resamples(stage, Resample::Halve))?;
+    let last = stages.iter().rposition(|stage| resamples(stage, Resample::Double))?;
+    match stages.get(last) {
+        Some(Stage::Res(_, channels, _)) => Some((first..=last, *channels)),
+        _ => None,
+    }
+}
+
+/// The picture's way through all blocks, or past the deep ones where what they give is `given`; beside the
+/// answer, what the deep ones gave, and its channels.
 fn walk(
     w: &Scope<'_>,
     c: &Unet,
     sample: Value,
-    film: Source<'_, Film>,
-    context: Source<'_, [Value; 2]>,
-) -> Result<Value> {
-    let mut h = conv(&w.at("conv_in"), &sample, c.outermost(), 3)?; // (B, C, H, W)
-    let mut kept = Vec::new();
-    for stage in plan(c) {
+    given: Option<&Value>,
+    source: &dyn Source,
+) -> Result<(Value, Option<(Value, usize)>)> {
+    let w = &w.sides(multiple(c));
+    let mut h = conv(&w.at("conv_in"), &w.picture(&sample)?, c.outermost(), 3)?; // (B, C, H, W)
+    let (mut kept, mut sides, mut deep) = (Vec::new(), multiple(c), None);
+    let stages = plan(c);
+    let below = deep_stages(&stages);
+    let is_deep = |i: usize| below.as_ref().is_some_and(|(stages, _)| stages.contains(&i));
+    for (i, stage) in stages.into_iter().enumerate() {
+        if let Some(given) = given.filter(|_| is_deep(i)) {
+            h = given.clone();
+            continue;
+        }
         h = match stage {
             Stage::Res(at, channels, resample) => {
-                let w = w.at(at);
-                film_resnet(&w, &h, channels, &film(&w, channels)?, (c.groups, resample))?
+                let w = w.at(&at).sides(sides);
+                sides = resample.sides(sides);
+                film_resnet(&w, &h, channels, &source.film(&w, &at, channels)?, (c.groups, resample))?
             }
             Stage::Attend(at, channels) => {
-                let w = w.at(at);
-                let [k, v] = context(&w, channels)?;
-                spatial_attention(&w, &h, c.head, Some([&k, &v]), attention_norm(c.groups))?
+                let w = w.at(&at);
+                let [k, v] = source.context(&w, &at, channels)?;
+                spatial_attention(&w, &h, c.head, Some([&k, &v]), Norm::Group(c.groups))?
             }
             Stage::Keep => {
                 kept.push(h.clone());
@@ -192,9 +279,12 @@ fn walk(
                 w.concat(&[&h, &before], w.channel_axis())?
             }
         };
+        if let Some((_, channels)) = below.as_ref().filter(|(stages, _)| *stages.end() == i) {
+            deep = Some((h.clone(), *channels));
+        }
     }
     let h = silu(w, &group_norm(&w.at("conv_norm_out"), &h, c.groups)?)?;
-    conv(&w.at("conv_out"), &h, c.outputs, 3) // (B, 8, H, W)
+    Ok((conv(&w.at("conv_out"), &h, c.outputs, 3)?, deep)) // (B, 8, H, W)
 }
 
 /// The inputs that come from the prompt, to context tokens (B, 10 + S, cross) and added embedding (B, E).
@@ -231,6 +321,11 @@ fn output(w: &Scope<'_>, c: &Unet, out: &Value) -> Result<()> {
 
 /// Height and width of a latent: multiples of 2 to the number of halvings.
 fn sides(c: &Unet) -> String {
-    let multiple = 1_u32 << c.channels.len().saturating_sub(1).min(16);
+    let multiple = multiple(c);
     format!("{multiple}*h, {multiple}*w")
+}
+
+/// What sides of a latent are multiples of.
+fn multiple(c: &Unet) -> usize {
+    1 << c.channels.len().saturating_sub(1).min(16)
 }

@@ -1,8 +1,10 @@
 //! Attention, decomposed: scale on the queries, product, mask, softmax, product.
 
 use crate::Result;
-use crate::block::{Groups, group_norm, linear};
-use crate::graph::{Scope, Value};
+use crate::block::norm::normalized;
+use crate::block::{Groups, group_norm, linear, linear_folded};
+use crate::graph::{Folded, Scope, Value};
+use crate::rewrites::Rewrite;
 use kandinsky_models::manifest::Target;
 
 /// What is added where a token must not look: its weight becomes exactly 0 after the softmax. Kandinsky's
@@ -15,11 +17,25 @@ pub fn heads(w: &Scope<'_>, x: &Value, heads: usize) -> Result<Value> {
     w.transpose(&w.reshape(x, &[0, 0, count, -1])?, &[0, 2, 1, 3])
 }
 
+/// What queries of so many channels a head are multiplied by.
+fn scale(w: &Scope<'_>, head: usize) -> Result<f32> {
+    Ok(f32::from(u16::try_from(head).map_err(|e| w.wrong(e))?).sqrt().recip())
+}
+
+/// Queries (B, S, heads·N) of rows (B, S, C) by the map `part`, for [`attend`].
+pub fn query(w: &Scope<'_>, part: &str, x: &Value, [width, heads]: [usize; 2]) -> Result<Value> {
+    if !w.has(Rewrite::FoldScale) {
+        return linear(&w.at(part), x, width);
+    }
+    let scale = scale(w, width / heads.max(1))?.into();
+    linear_folded(w, part, x, width, Folded { norm: None, scale })
+}
+
 /// Attention of queries (B, heads, Q, N) to keys and values (B, heads, K, N): (B, Q, heads·N). `bias`
 /// broadcasts to (B, heads, Q, K).
 pub fn attend(w: &Scope<'_>, q: &Value, [k, v]: [&Value; 2], bias: Option<&Value>) -> Result<Value> {
-    let head = u16::try_from(w.known(q, 3)?).map_err(|e| w.wrong(e))?;
-    let q = w.mul(q, &w.scalar(f32::from(head).sqrt().recip())?)?;
+    let q =
+        if w.has(Rewrite::FoldScale) { q.clone() } else { w.mul(q, &w.scalar(scale(w, w.known(q, 3)?)?)?)? };
     let mut scores = w.matmul(&q, &w.transpose(k, &[0, 1, 3, 2])?)?; // (B, heads, Q, K)
     if let Some(bias) = bias {
         scores = w.add(&scores, bias)?;
@@ -54,20 +70,31 @@ fn fused(
 }
 
 /// Attention of the pixels of a picture to each other and to a context's keys and values
-/// (B, heads, K, head), with the picture added. `normalize` is what comes before; heads have `head`
+/// (B, heads, K, head), with the picture added. `norm` is what comes before; heads have `head`
 /// channels.
 pub fn spatial_attention(
     w: &Scope<'_>,
     x: &Value,
     head: usize,
     context: Option<[&Value; 2]>,
-    normalize: impl FnOnce(&Scope<'_>, &Value) -> Result<Value>,
+    norm: Norm<'_>,
 ) -> Result<Value> {
-    let channels = w.channels(x)?;
-    let h = w.pixels(&normalize(w, x)?)?; // (B, H·W, C)
-    let projected = |name: &str| linear(&w.at(name), &h, channels);
-    let [q, k, v] = [projected("to_q")?, projected("to_k")?, projected("to_v")?]; // (B, H·W, C)
-    let count = channels / head;
+    let (channels, count) = (w.channels(x)?, w.channels(x)? / head);
+    let (h, folded) = norm.apply(w, x)?;
+    let h = w.pixels(&h)?; // (B, H·W, C)
+    let projected = |name: &str| match folded {
+        Some(norm) => linear_folded(w, name, &h, channels, Folded { norm: Some(norm), scale: 1.0 }),
+        None => linear(&w.at(name), &h, channels),
+    };
+    let q = match folded {
+        Some(norm) if w.has(Rewrite::FoldScale) => {
+            let scale = scale(w, head)?.into();
+            linear_folded(w, "to_q", &h, channels, Folded { norm: Some(norm), scale })?
+        }
+        Some(_) => projected("to_q")?,
+        None => query(w, "to_q", &h, [channels, count])?,
+    };
+    let [k, v] = [projected("to_k")?, projected("to_v")?]; // (B, H·W, C)
     let h = if w.target() == Target::Cuda && count > 1 {
         fused(w, &q, [k, v], count, context)?
     } else {
@@ -91,9 +118,25 @@ fn by_head(
     attend_pixels(w, &q, [&k, &v], count == 1)
 }
 
-/// Group normalisation as the first step of [`spatial_attention`].
-pub fn attention_norm(groups: Groups) -> impl FnOnce(&Scope<'_>, &Value) -> Result<Value> {
-    move |w, x| group_norm(&w.at("group_norm"), x, groups)
+/// The first step of [`spatial_attention`].
+#[derive(Clone, Copy)]
+pub enum Norm<'a> {
+    /// A group normalisation, `group_norm`.
+    Group(Groups),
+    /// Another one.
+    Other(&'a dyn Fn(&Scope<'_>, &Value) -> Result<Value>),
+}
+
+impl Norm<'_> {
+    /// The normalised picture, and the place of the norm where its gain and shift are left to the maps behind it.
+    fn apply(self, w: &Scope<'_>, x: &Value) -> Result<(Value, Option<&'static str>)> {
+        const PLACE: &str = "group_norm";
+        match self {
+            Self::Group(groups) if w.has(Rewrite::FoldNorms) => Ok((normalized(w, x, groups)?, Some(PLACE))),
+            Self::Group(groups) => Ok((group_norm(&w.at(PLACE), x, groups)?, None)),
+            Self::Other(norm) => Ok((norm(w, x)?, None)),
+        }
+    }
 }
 
 /// Hides later tokens from earlier ones: the last `rows` rows of a square of `tokens`, (rows, tokens).

@@ -1,7 +1,8 @@
 //! Linear maps of rows and of pixels.
 
 use crate::Result;
-use crate::graph::{Scope, Value};
+use crate::block::winograd;
+use crate::graph::{Folded, Scope, Value};
 
 /// Rows (.., in) to (.., out).
 pub fn linear(w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
@@ -15,8 +16,19 @@ pub fn linear_no_bias(w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
     w.matmul(x, &w.transposed("weight", [out, columns])?)
 }
 
+/// As [`linear`], by the weights `part` below this place with something folded in.
+pub fn linear_folded(w: &Scope<'_>, part: &str, x: &Value, out: usize, folded: Folded<'_>) -> Result<Value> {
+    let columns = w.known(x, x.dims().len().saturating_sub(1))?;
+    let [weight, bias] = w.folded(part, [out, columns], folded)?;
+    let w = w.at(part);
+    w.add(&w.matmul(x, &weight)?, &bias)
+}
+
 /// Pictures of `in` channels to pictures of `out` channels, by a kernel of k x k pixels and zeros around.
 pub fn conv(w: &Scope<'_>, x: &Value, out: usize, k: usize) -> Result<Value> {
+    if k == 3 && winograd::suits(w, w.channels(x)?, out) {
+        return winograd::conv_rows(w, x, out);
+    }
     let pad = i64::try_from(k / 2).map_err(|e| w.wrong(e))?;
     convolved(w, x, (out, k), 1, [pad; 4])
 }

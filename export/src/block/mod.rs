@@ -8,12 +8,15 @@ mod resnet;
 mod spatial_norm;
 mod time_embed;
 mod transformer;
+mod upsample;
+mod winograd;
 
 pub use activation::{Activation, silu};
-pub use attention::{attend, attention_norm, causal, heads, padding_bias, spatial_attention};
-pub use linear::{conv, conv_down, linear, linear_no_bias};
+pub use attention::{Norm, attend, causal, heads, padding_bias, query, spatial_attention};
+pub use linear::{conv, conv_down, linear, linear_folded, linear_no_bias};
 pub use norm::{group_norm, group_norm_film, layer_norm};
 pub use resnet::{Film, Groups, Resample, film_resnet, resnet};
 pub use spatial_norm::{GROUPS as SPATIAL_GROUPS, Latent, spatial_norm};
 pub use time_embed::time_embed;
 pub use transformer::{Layer, clip_layer};
+pub use upsample::conv_enlarged;

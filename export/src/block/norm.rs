@@ -6,6 +6,7 @@
 use crate::Result;
 use crate::block::{Film, Groups};
 use crate::graph::{Scope, Value};
+use crate::rewrites::Rewrite;
 use kandinsky_models::manifest::Target;
 
 /// Layer normalisation of rows (.., C).
@@ -39,11 +40,15 @@ fn native(w: &Scope<'_>, x: &Value, groups: Groups) -> Result<Value> {
 }
 
 /// Group normalisation, then a scale and shift of each channel of each row: norm(x)·(1 + scale) + shift.
-/// The two gains are joined while they are small (B, C, 1, 1), so that pictures are passed over once.
+/// The two gains are joined while they are small (B, C, 1, 1), so that pictures are passed over once; or they come
+/// joined.
 pub fn group_norm_film(w: &Scope<'_>, x: &Value, film: &Film, groups: Groups) -> Result<Value> {
     if w.target() != Target::Portable {
         let scale = w.add(&film.scale, &w.scalar(1.0)?)?; // a pixel
         return w.add(&w.mul(&native(w, x, groups)?, &scale)?, &film.shift);
+    }
+    if w.has(Rewrite::FoldFilm) {
+        return w.add(&w.mul(&normalized(w, x, groups)?, &film.scale)?, &film.shift);
     }
     let channels = w.known(x, 1)?;
     let gain = w.tensor_as("weight", &[channels], &[channels, 1, 1])?;

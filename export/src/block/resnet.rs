@@ -1,7 +1,7 @@
 //! Residual blocks: two convolutions and the input added, in the two ways in which Kandinsky has them.
 
 use crate::Result;
-use crate::block::{conv, group_norm, group_norm_film, silu};
+use crate::block::{conv, conv_enlarged, group_norm, group_norm_film, silu};
 use crate::graph::{Scope, Value};
 
 /// What a residual block does to the size of a picture.
@@ -23,12 +23,29 @@ impl Resample {
             Self::Double => w.enlarge(x, 2),
         }
     }
+
+    /// Applies it, then a convolution of 3 x 3.
+    fn conv(self, w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
+        match self {
+            Self::Double => conv_enlarged(w, x, out),
+            other => conv(w, &other.apply(w, x)?, out, 3),
+        }
+    }
+
+    /// What sides are multiples of afterwards.
+    pub const fn sides(self, multiple: usize) -> usize {
+        match self {
+            Self::Keep => multiple,
+            Self::Halve => multiple / 2,
+            Self::Double => multiple * 2,
+        }
+    }
 }
 
 /// Scale and shift of a residual block's channels, a picture of one pixel each.
 #[derive(Debug, Clone)]
 pub struct Film {
-    /// Added to 1, then multiplied.
+    /// Added to 1, then multiplied; the whole factor behind the bare norm where it is folded.
     pub scale: Value,
     /// Added.
     pub shift: Value,
@@ -53,8 +70,8 @@ pub fn film_resnet(
     (groups, resample): (Groups, Resample),
 ) -> Result<Value> {
     let h = silu(w, &group_norm(&w.at("norm1"), x, groups)?)?;
-    let h = resample.apply(w, &h)?; // (B, in, H', W')
-    let h = conv(&w.at("conv1"), &h, out, 3)?; // (B, out, H', W')
+    let w = &w.sides(resample.sides(w.multiple()));
+    let h = resample.conv(&w.at("conv1"), &h, out)?; // (B, out, H', W')
     let h = group_norm_film(&w.at("norm2"), &h, film, groups)?;
     let h = conv(&w.at("conv2"), &silu(w, &h)?, out, 3)?; // (B, out, H', W')
     w.add(&shortcut(w, &resample.apply(w, x)?, out)?, &h)

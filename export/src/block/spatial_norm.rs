@@ -4,6 +4,7 @@ use crate::Result;
 use crate::block::norm::normalized;
 use crate::block::{Groups, conv, group_norm};
 use crate::graph::{Scope, Value};
+use crate::rewrites::Rewrite;
 use kandinsky_models::manifest::Target;
 
 /// Groups of every spatial normalisation (fixed in the reference, whatever the config says).
@@ -30,6 +31,12 @@ pub fn spatial_norm(w: &Scope<'_>, x: &Value, z: Latent<'_>) -> Result<Value> {
         let y = conv(&w.at("conv_y"), z.value, channels, 1)?;
         let b = conv(&w.at("conv_b"), z.value, channels, 1)?;
         return w.add(&w.mul(&x, &enlarged(w, &y, z.factor)?)?, &enlarged(w, &b, z.factor)?);
+    }
+    if !w.has(Rewrite::LatentNorms) {
+        let z = enlarged(w, z.value, z.factor)?; // (B, z, f·h, f·w)
+        let y = conv(&w.at("conv_y"), &z, channels, 1)?;
+        return w
+            .add(&w.mul(&group_norm(&affine, x, groups)?, &y)?, &conv(&w.at("conv_b"), &z, channels, 1)?);
     }
     let gain = affine.tensor_as("weight", &[channels], &[channels, 1, 1])?;
     let shift = affine.tensor_as("bias", &[channels], &[channels, 1, 1])?;

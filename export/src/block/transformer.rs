@@ -1,7 +1,7 @@
 //! A layer of CLIP's encoders: attention, then a perceptron, each after a layer normalisation.
 
 use crate::Result;
-use crate::block::{Activation, attend, heads, layer_norm, linear};
+use crate::block::{Activation, attend, heads, layer_norm, linear, query};
 use crate::graph::{Scope, Value};
 
 /// Sizes of a transformer's layers.
@@ -23,7 +23,8 @@ pub fn clip_layer(w: &Scope<'_>, x: &Value, layer: &Layer, bias: Option<&Value>)
     let attn = w.at("self_attn");
     let h = layer_norm(&w.at("layer_norm1"), x, layer.epsilon)?; // (B, S, C)
     let projected = |name: &str| heads(&attn, &linear(&attn.at(name), &h, width)?, layer.heads);
-    let (q, k, v) = (projected("q_proj")?, projected("k_proj")?, projected("v_proj")?); // (B, heads, S, head)
+    let q = heads(&attn, &query(&attn, "q_proj", &h, [width, layer.heads])?, layer.heads)?;
+    let (k, v) = (projected("k_proj")?, projected("v_proj")?); // (B, heads, S, head)
     let h = linear(&attn.at("out_proj"), &attend(&attn, &q, [&k, &v], bias)?, width)?; // (B, S, C)
     let x = w.add(x, &h)?;
     let h = layer_norm(&w.at("layer_norm2"), &x, layer.epsilon)?;

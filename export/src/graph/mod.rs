@@ -5,6 +5,7 @@
 //! place where it was drawn. [`Graph::write`] puts the result on disk.
 
 mod contrib;
+mod fold;
 mod model;
 mod op;
 mod picture;
@@ -12,9 +13,11 @@ mod scope;
 mod types;
 mod write;
 
+pub use fold::Folded;
 pub use op::Number;
 pub use scope::Scope;
 
+use crate::rewrites::Style;
 use crate::weights::Weights;
 use crate::{Error, Result};
 use kandinsky_models::manifest::{Dtype, Port, Target};
@@ -98,6 +101,11 @@ impl Initializer {
         !matches!(self.content, Content::Floats(_) | Content::Ints(_))
     }
 
+    /// Whether a folder of f16 stores it so: what is folded stays as it was computed.
+    fn narrows(&self) -> bool {
+        self.is_weight() && !matches!(self.content, Content::Fold(_))
+    }
+
     /// How many elements it has.
     fn count(&self) -> usize {
         self.dims.iter().product()
@@ -113,6 +121,8 @@ enum Content {
     Transposed(String),
     /// One kernel (out, in, k, k) of the checkpoint, its input channels last.
     ChannelsLast(String),
+    /// Computed from tensors of the checkpoint, never narrowed in the file.
+    Fold(fold::Fold),
     /// Floats of the drawing, never narrowed.
     Floats(Vec<f32>),
     /// Integers of the drawing.
@@ -130,22 +140,22 @@ impl Graph {
         weights: Option<&dyn Weights>,
         pen: impl FnOnce(&Scope<'_>) -> Result<()>,
     ) -> Result<Self> {
-        Self::draw_for(Target::Portable, name, weights, pen)
+        Self::draw_for(&Style::plain(), name, weights, pen)
     }
 
-    /// As [`Graph::draw`], for a target: values inside are f16 where it is a GPU.
+    /// As [`Graph::draw`], in a style: values inside are f16 where it is for a GPU.
     ///
     /// # Errors
     /// As [`Graph::draw`], and when f16 meets f32.
     pub fn draw_for(
-        target: Target,
+        style: &Style,
         name: &str,
         weights: Option<&dyn Weights>,
         pen: impl FnOnce(&Scope<'_>) -> Result<()>,
     ) -> Result<Self> {
         let graph = Self {
             name: name.to_owned(),
-            target,
+            target: style.target,
             inputs: Vec::new(),
             outputs: Vec::new(),
             nodes: Vec::new(),
@@ -155,12 +165,12 @@ impl Graph {
         };
         let sheet = scope::Sheet {
             weights,
-            target,
+            style: style.clone(),
             graph: RefCell::new(graph),
             names: RefCell::default(),
             elements: RefCell::default(),
         };
-        pen(&Scope::root(&sheet))?;
+        pen(&Scope::on(&sheet))?;
         types::check(&sheet)?;
         let mut graph = sheet.graph.into_inner();
         graph.used = graph.asked.keys().cloned().collect();

@@ -41,7 +41,7 @@ impl Graph {
     /// rows are taken, after the taking, so that the table itself is never held in f32.
     fn widened(&self) -> Vec<NodeProto> {
         let (tables, others): (Vec<_>, Vec<_>) =
-            self.initializers.iter().filter(|i| i.is_weight()).partition(|i| self.is_table(&i.name));
+            self.initializers.iter().filter(|i| i.narrows()).partition(|i| self.is_table(&i.name));
         let tables: BTreeSet<&str> = tables.iter().map(|i| i.name.as_str()).collect();
         let mut nodes: Vec<NodeProto> = others.iter().map(|i| widen(&i.name)).collect();
         for node in &self.nodes {

@@ -107,15 +107,38 @@ impl Scope<'_> {
             return Err(self.wrong("a convolution of other than pictures"));
         };
         self.same(c, c2)?;
-        let kept = stride == 1 && kh == kw && pads.iter().all(|p| usize::try_from(2 * p + 1).ok() == kh);
+        let kept = stride == 1 && keeps(pads, [kh, kw]);
         let (h, w) = if kept { (h, w) } else { (None, None) };
-        let kernel_shape = [kh, kw].iter().filter_map(|k| i64::try_from((*k)?).ok()).collect();
-        let attributes = vec![
-            ints("kernel_shape", kernel_shape),
-            ints("pads", pads.to_vec()),
-            ints("strides", vec![stride; 2]),
-        ];
+        let attributes = conv_attributes([kh, kw], [stride; 2], pads);
         Ok(self.one("Conv", inputs, attributes, vec![b, out, h, w]))
+    }
+
+    /// Convolution of pictures of one channel with kernels (O, 1, k, l), strides of their own along each side.
+    pub fn conv_strided(
+        &self,
+        x: &Value,
+        kernel: &Value,
+        strides: [i64; 2],
+        pads: [i64; 4],
+    ) -> Result<Value> {
+        let (&[b, c, _, _], &[out, c2, kh, kw]) = (&x.dims[..], &kernel.dims[..]) else {
+            return Err(self.wrong("a convolution of other than pictures"));
+        };
+        self.same(c, c2)?;
+        let attributes = conv_attributes([kh, kw], strides, pads);
+        Ok(self.one("Conv", &[x, kernel], attributes, vec![b, out, None, None]))
+    }
+
+    /// Convolutions of `groups` groups of channels, each with its own kernels: x (B, g·C, H, W) with (g·O, C, k, l).
+    pub fn conv_grouped(&self, x: &Value, kernel: &Value, groups: usize, pads: [i64; 4]) -> Result<Value> {
+        let (&[b, c, h, w], &[out, c2, kh, kw]) = (&x.dims[..], &kernel.dims[..]) else {
+            return Err(self.wrong("a convolution of other than pictures"));
+        };
+        self.same(c, c2.map(|c| c * groups))?;
+        let (h, w) = if keeps(pads, [kh, kw]) { (h, w) } else { (None, None) };
+        let mut attributes = conv_attributes([kh, kw], [1; 2], pads);
+        attributes.push(int("group", i64::try_from(groups).map_err(|e| self.wrong(e))?));
+        Ok(self.one("Conv", &[x, kernel], attributes, vec![b, out, h, w]))
     }
 
     /// Means of 2x2 pixels: half the height and width.
@@ -148,6 +171,13 @@ impl Scope<'_> {
         let result = self.result("Resize", dims, x.element);
         self.push("Resize", &[&x.name, "", &scales.name], attributes, std::slice::from_ref(&result));
         Ok(result)
+    }
+
+    /// Pictures (B, 4·C, H, W), which hold every second pixel of every second row, row by row, to (B, C, 2·H, 2·W).
+    pub fn interleave(&self, x: &Value) -> Result<Value> {
+        let &[b, c, h, w] = &x.dims[..] else { return Err(self.wrong("a picture of other than 4 sides")) };
+        let dims = vec![b, c.map(|c| c / 4), h.map(|h| 2 * h), w.map(|w| 2 * w)];
+        Ok(self.one("DepthToSpace", &[x], vec![int("blocksize", 2), text("mode", "DCR")], dims))
     }
 
     /// Each row of x (B, C, N) minus its mean over its deviation.
@@ -402,6 +432,16 @@ impl Scope<'_> {
             })
             .collect()
     }
+}
+
+fn conv_attributes(kernel: [Option<usize>; 2], strides: [i64; 2], pads: [i64; 4]) -> Vec<AttributeProto> {
+    let kernel = kernel.iter().filter_map(|k| i64::try_from((*k)?).ok()).collect();
+    vec![ints("kernel_shape", kernel), ints("pads", pads.to_vec()), ints("strides", strides.to_vec())]
+}
+
+/// Whether zeros around make up for what a kernel takes away.
+fn keeps([top, left, bottom, right]: [i64; 4], kernel: [Option<usize>; 2]) -> bool {
+    [top + bottom + 1, left + right + 1].map(|side| usize::try_from(side).ok()) == kernel
 }
 
 /// What the side -1 of a reshape comes to, where the others are known or kept.

@@ -1,6 +1,7 @@
 //! The pen: a place in the checkpoint's tree of names, on the sheet that is being drawn.
 
 use super::{Content, Dims, Element, Graph, Initializer, Number, Value, port, port_dims};
+use crate::rewrites::{Rewrite, Style};
 use crate::weights::Weights;
 use crate::{Error, Result};
 use kandinsky_models::manifest::{Dtype, Target};
@@ -12,7 +13,7 @@ use std::fmt::Display;
 /// What all scopes of one drawing share.
 pub(super) struct Sheet<'a> {
     pub(super) weights: Option<&'a dyn Weights>,
-    pub(super) target: Target,
+    pub(super) style: Style,
     pub(super) graph: RefCell<Graph>,
     /// How often each name was given, so that the next is another.
     pub(super) names: RefCell<BTreeMap<String, usize>>,
@@ -26,22 +27,43 @@ pub struct Scope<'a> {
     pub(super) sheet: &'a Sheet<'a>,
     path: String,
     wide: bool,
+    multiple: usize,
 }
 
 impl<'a> Scope<'a> {
-    pub(super) fn root(sheet: &'a Sheet<'a>) -> Self {
-        Self { sheet, path: String::new(), wide: false }
+    /// The top of the tree, for constants that all places share.
+    pub fn root(&self) -> Self {
+        Self { path: String::new(), ..self.clone() }
+    }
+
+    pub(super) fn on(sheet: &'a Sheet<'a>) -> Self {
+        Self { sheet, path: String::new(), wide: false, multiple: 1 }
     }
 
     /// A place below this one.
     pub fn at(&self, part: impl Display) -> Self {
         let path = if self.path.is_empty() { part.to_string() } else { format!("{}.{part}", self.path) };
-        Self { sheet: self.sheet, path, wide: self.wide }
+        Self { path, ..self.clone() }
     }
 
     /// What the graph is drawn for.
     pub fn target(&self) -> Target {
-        self.sheet.target
+        self.sheet.style.target
+    }
+
+    /// Whether it is drawn with a rewrite.
+    pub fn has(&self, rewrite: Rewrite) -> bool {
+        self.sheet.style.rewrites.has(rewrite)
+    }
+
+    /// The same place, where sides of pictures are multiples of `multiple`.
+    pub fn sides(&self, multiple: usize) -> Self {
+        Self { multiple, ..self.clone() }
+    }
+
+    /// What sides of pictures are multiples of here.
+    pub fn multiple(&self) -> usize {
+        self.multiple
     }
 
     /// The same place, where floats stay f32 whatever the target.

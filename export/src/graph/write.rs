@@ -84,7 +84,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn initializer(&mut self, initializer: &Initializer) -> Result<TensorProto> {
-        let narrow_weights = initializer.is_weight() && self.widens;
+        let narrow_weights = initializer.narrows() && self.widens;
         self.element = if narrow_weights { Element::F16 } else { initializer.element };
         let (data_type, width) = match self.element {
             Element::F16 => (data_type::FLOAT16, 2),
@@ -141,6 +141,16 @@ impl Writer<'_> {
                 self.check_count(initializer, count)
             }
             Content::Transposed(name) => self.transposed(initializer, name, sink),
+            Content::Fold(fold) => {
+                let (weights, mut count) = (self.weights, 0);
+                fold.stream(weights, &mut |piece| {
+                    self.check(&initializer.name, count, piece)?;
+                    count += piece.len();
+                    self.encode(piece);
+                    self.put(sink)
+                })?;
+                self.check_count(initializer, count)
+            }
             Content::ChannelsLast(name) => self.channels_last(initializer, name, sink),
         }
     }

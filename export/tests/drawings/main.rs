@@ -14,7 +14,7 @@ mod made_up;
 
 use configs::{KINDS, full, required, tiny};
 use kandinsky_export::arch::{self, Drawing, Kind};
-use kandinsky_export::{Error, Result};
+use kandinsky_export::{Error, Result, Style};
 use kandinsky_models::manifest::Precision;
 use kandinsky_models::onnx::{ModelProto, TensorProto, data_type};
 use kandinsky_models::{GraphSpec, hash};
@@ -284,7 +284,8 @@ fn content(tensor: &TensorProto, data: &[u8], places: &mut BTreeMap<u64, u64>) -
 fn stacked_weights_lie_under_one_another() {
     let config = tiny(Kind::Unet);
     let weights = MadeUp::of(Kind::Unet, &config);
-    let drawings = draw(Kind::Unet, &config, &weights).unwrap();
+    let path = Path::new("config.json");
+    let drawings = arch::draw_for(&Style::plain(), Kind::Unet, &config, path, &weights).unwrap();
     let film = drawings.iter().find(|d| d.component.name() == "unet_film").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let spec = write(film, &weights, folder.path(), Precision::F32).unwrap();

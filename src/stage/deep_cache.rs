@@ -1,0 +1,61 @@
+//! Reuse of the UNet's deep levels (Ma et al., "DeepCache: Accelerating diffusion models for free", section 3.2):
+//! what they give changes little from one step to the next.
+//!
+//! Every n-th call of the network is full and keeps what the deep levels gave, a row a picture and half; the calls
+//! between run the outermost level on it.
+
+use crate::component::Networks;
+use crate::component::unet::{self, Context, Which};
+use crate::error::Result;
+use crate::tensor::{Tensor, rows};
+
+/// The deep levels' part, from one full call to the next.
+pub struct DeepCache {
+    every: usize,
+    deep: Option<Tensor>,
+}
+
+impl DeepCache {
+    /// Every `every`-th call is full; with 1, all are, and nothing is kept.
+    pub const fn new(every: usize) -> Self {
+        Self { every, deep: None }
+    }
+
+    /// The UNet's output f32\[B,8,h,w\] at a call of the sampler, `index` calls after the first.
+    ///
+    /// # Errors
+    /// As [`Networks::call`].
+    pub fn step(
+        &mut self,
+        networks: &mut Networks,
+        which: Which,
+        index: usize,
+        [sample, film]: [Tensor; 2],
+        context: &Context,
+    ) -> Result<Tensor> {
+        if self.every <= 1 {
+            return unet::step(networks, which, sample, film, context);
+        }
+        match self.kept(index, sample.shape().first().copied().unwrap_or(0))? {
+            Some(deep) => unet::shallow_step(networks, which, [sample, film, deep], context),
+            None => {
+                let [out, deep] = unet::deep_step(networks, which, sample, film, context)?;
+                self.deep = Some(deep);
+                Ok(out)
+            }
+        }
+    }
+
+    /// What is kept for `wanted` rows, unless the call is full. A call that is not guided asks for the text's
+    /// rows, the second half.
+    fn kept(&self, index: usize, wanted: usize) -> Result<Option<Tensor>> {
+        let Some(deep) = self.deep.as_ref().filter(|_| !index.is_multiple_of(self.every)) else {
+            return Ok(None);
+        };
+        match deep.shape().first().copied().unwrap_or(0) {
+            kept if kept == wanted => Ok(Some(deep.clone())),
+            kept if kept == 2 * wanted => rows(deep, wanted, kept).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
