@@ -8,7 +8,6 @@
     clippy::as_conversions,
     reason = "a test fails by panicking"
 )]
-#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "of what the tests share, a part is used here")]
 
 mod common {
