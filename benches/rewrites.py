@@ -50,7 +50,7 @@ def main() -> None:
         for runtime in args.runtimes.split(","):
             first = outputs[args.folders[0], runtime]
             distance = np.abs(outputs[folder, runtime] - first).max() / np.abs(first).max()
-            cells.append(f"{times[folder, runtime]:.3f} | {distance:.1e}")
+            cells.append(f"{times[folder, runtime]:.4f} | {distance:.1e}")
         print(f"| {folder.name} | " + " | ".join(cells) + " |")
 
 

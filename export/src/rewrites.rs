@@ -2,7 +2,7 @@
 //! [`Rewrite::ALL`] and one in [`Rewrite::facts`] each.
 
 use crate::{Error, Result};
-use kandinsky_models::manifest::Target;
+use kandinsky_models::manifest::{Precision, Target};
 use std::collections::BTreeSet;
 
 /// Something that is drawn, or drawn otherwise, when it is switched on.
@@ -24,6 +24,17 @@ pub enum Rewrite {
     DeepCache,
 }
 
+/// When a rewrite is on by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// Always.
+    Always,
+    /// In f32 folders: what it computes stays f32, which an f16 folder would pay for in bytes.
+    F32,
+    /// When it is asked for.
+    Asked,
+}
+
 /// What a rewrite is called, what it does, and whether it is on when nobody says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
@@ -31,8 +42,8 @@ pub struct Facts {
     pub name: &'static str,
     /// What it does, in a line.
     pub doc: &'static str,
-    /// Whether portable graphs have it when nobody says. Graphs for GPUs have none.
-    pub on: bool,
+    /// When portable graphs have it though nobody says. Graphs for GPUs have none.
+    pub on: On,
 }
 
 impl Rewrite {
@@ -51,13 +62,13 @@ impl Rewrite {
     #[rustfmt::skip]
     pub const fn facts(self) -> Facts {
         let (name, on, doc) = match self {
-            Self::SplitUpsampling => ("split-upsampling", true, "doubling and a 3x3 convolution as four 2x2 convolutions"),
-            Self::LatentNorms => ("latent-norms", true, "MoVQ's spatial norms are steered at the latent's size"),
-            Self::FoldFilm => ("fold-film", true, "FiLM joins the norm before it, once for all steps"),
-            Self::FoldScale => ("fold-scale", true, "attention's scale lies in the queries' weights"),
-            Self::FoldNorms => ("fold-norms", true, "gain and shift of attention's norm lie in the weights behind it"),
-            Self::Winograd => ("winograd", false, "outer 3x3 convolutions by rows of four with half the products; f32 only"),
-            Self::DeepCache => ("deep-cache", false, "two more graphs of the UNet, for --deep-cache"),
+            Self::SplitUpsampling => ("split-upsampling", On::Always, "doubling and a 3x3 convolution as four 2x2 convolutions"),
+            Self::LatentNorms => ("latent-norms", On::Always, "MoVQ's spatial norms are steered at the latent's size"),
+            Self::FoldFilm => ("fold-film", On::F32, "FiLM joins the norm before it, once for all steps"),
+            Self::FoldScale => ("fold-scale", On::F32, "attention's scale lies in the queries' weights"),
+            Self::FoldNorms => ("fold-norms", On::F32, "gain and shift of attention's norm lie in the weights behind it"),
+            Self::Winograd => ("winograd", On::Asked, "outer 3x3 convolutions by rows of four with half the products; f32 only"),
+            Self::DeepCache => ("deep-cache", On::Asked, "two more graphs of the UNet, for --deep-cache"),
         };
         Facts { name, doc, on }
     }
@@ -86,11 +97,21 @@ pub struct Rewrites(BTreeSet<Rewrite>);
 
 impl Default for Rewrites {
     fn default() -> Self {
-        Self(Rewrite::ALL.into_iter().filter(|rewrite| rewrite.facts().on).collect())
+        Self::of(Precision::F32)
     }
 }
 
 impl Rewrites {
+    /// Those that a folder of a precision has when nobody says.
+    pub fn of(precision: Precision) -> Self {
+        let on = |rewrite: &Rewrite| match rewrite.facts().on {
+            On::Always => true,
+            On::F32 => precision == Precision::F32,
+            On::Asked => false,
+        };
+        Self(Rewrite::ALL.into_iter().filter(on).collect())
+    }
+
     /// None of them: every operation as the reference has it.
     pub const fn none() -> Self {
         Self(BTreeSet::new())

@@ -8,7 +8,7 @@ use crate::profile::Profile;
 use crate::progress::CancelToken;
 use crate::request::Size;
 use crate::sampler::{self, Role};
-use kandinsky_export::rewrites::Facts;
+use kandinsky_export::rewrites::{Facts, On};
 use kandinsky_export::{Checkpoint, Mirror, Origin, Overrides, Progress, Request, Rewrite, Rewrites, Stored};
 use kandinsky_models::manifest::{Precision, Target};
 use serde::Serialize;
@@ -137,10 +137,14 @@ impl Args {
         }
     }
 
+    fn stored_precision(&self) -> Precision {
+        if self.precision == "f16" { Precision::F16 } else { Precision::F32 }
+    }
+
     fn rewrites(&self) -> Result<Rewrites> {
         let named =
             |name: &String| Rewrite::named(name).map_err(|e| Error::new(Kind::BadRequest, e.to_string()));
-        let mut rewrites = Rewrites::default();
+        let mut rewrites = Rewrites::of(self.stored_precision());
         for name in &self.without {
             rewrites = rewrites.without(named(name)?);
         }
@@ -161,7 +165,7 @@ impl Args {
         };
         let mut request = Request::new(checkpoint, out);
         request.origin = origin;
-        request.precision = if self.precision == "f16" { Precision::F16 } else { Precision::F32 };
+        request.precision = self.stored_precision();
         let own_name = || out.file_name().map(|name| name.to_string_lossy().into_owned());
         request.name = self.name.clone().or_else(own_name).unwrap_or(request.name);
         request.description = self.description.clone().unwrap_or(request.description);
@@ -201,8 +205,12 @@ fn with_bar<T>(
 
 /// Every rewrite with its line.
 fn rewrites() -> String {
-    let line =
-        |facts: Facts| format!("\n  {:<17} {}{}", facts.name, facts.doc, if facts.on { " (on)" } else { "" });
+    let when = |on| match on {
+        On::Always => " (on)",
+        On::F32 => " (on in f32)",
+        On::Asked => "",
+    };
+    let line = |facts: Facts| format!("\n  {:<17} {}{}", facts.name, facts.doc, when(facts.on));
     let lines = Rewrite::ALL.map(|rewrite| line(rewrite.facts())).concat();
     format!("Draw with a rewrite that is off. Those of portable graphs:\n{lines}")
 }
