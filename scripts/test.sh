@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need (ONNX Runtime, from the Python wheel; compilers and tools of C, from Debian) and runs
+# Installs what the tests need (ONNX Runtime and OpenVINO, from Python wheels; compilers and tools of C, from Debian) and runs
 # every check.
 #
 # Needs: a Rust toolchain, Python 3 with pip; apt-get, unless gcc, clang, cmake, pkg-config and valgrind are there.
@@ -7,19 +7,25 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-ORT_VERSION=1.31.1
-wheels=target/onnxruntime
-if [ -z "${ORT_DYLIB_PATH:-}" ]; then
-    library=$(echo "$wheels"/onnxruntime/capi/libonnxruntime.so.*)
-    if [ ! -f "$library" ]; then
-        mkdir -p "$wheels"
-        python3 -m pip download --quiet --no-deps --only-binary=:all: --dest "$wheels" "onnxruntime==$ORT_VERSION"
-        python3 -m zipfile -e "$wheels"/onnxruntime-*.whl "$wheels"
-        library=$(echo "$wheels"/onnxruntime/capi/libonnxruntime.so.*)
+# wheel NAME VERSION LIBRARY: the library from a Python wheel, downloaded once.
+wheel() {
+    local folder=target/$1
+    if ! compgen -G "$folder/$3" > /dev/null; then
+        mkdir -p "$folder"
+        python3 -m pip download --quiet --no-deps --only-binary=:all: --dest "$folder" "$1==$2"
+        python3 -m zipfile -e "$folder"/"$1"-*.whl "$folder"
     fi
-    export ORT_DYLIB_PATH="$PWD/$library"
+    echo "$PWD"/$folder/$3
+}
+if [ -z "${ORT_DYLIB_PATH:-}" ]; then
+    ORT_DYLIB_PATH=$(wheel onnxruntime 1.31.1 'onnxruntime/capi/libonnxruntime.so.*')
 fi
+if [ -z "${OPENVINO_DYLIB_PATH:-}" ]; then
+    OPENVINO_DYLIB_PATH=$(wheel openvino 2026.4.1 'openvino/libs/libopenvino_c.so.*')
+fi
+export ORT_DYLIB_PATH OPENVINO_DYLIB_PATH
 echo "onnx runtime: $ORT_DYLIB_PATH"
+echo "openvino: $OPENVINO_DYLIB_PATH"
 
 missing=()
 for tool in gcc:gcc g++:g++ clang:clang cmake:cmake pkg-config:pkg-config valgrind:valgrind nm:binutils; do

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::block::winograd;
 use crate::graph::{Folded, Scope, Value};
+use kandinsky_models::manifest::Target;
 
 /// Rows (.., in) to (.., out).
 pub fn linear(w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
@@ -13,7 +14,16 @@ pub fn linear(w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
 /// As [`linear`], without a bias.
 pub fn linear_no_bias(w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
     let columns = w.known(x, x.dims().len().saturating_sub(1))?;
-    w.matmul(x, &w.transposed("weight", [out, columns])?)
+    w.matmul(x, &columns_by_rows(w, out, columns)?)
+}
+
+/// The weights (in, out) of rows. Portable graphs store them as the checkpoint does and exchange their sides where
+/// they are read: OpenVINO packs such weights as they lie, and would keep a second copy of any others.
+fn columns_by_rows(w: &Scope<'_>, out: usize, columns: usize) -> Result<Value> {
+    if w.target() == Target::Portable {
+        return w.transpose(&w.tensor("weight", &[out, columns])?, &[1, 0]);
+    }
+    w.transposed("weight", [out, columns])
 }
 
 /// As [`linear`], by the weights `part` below this place with something folded in.

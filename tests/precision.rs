@@ -1,0 +1,120 @@
+//! Tiers of precision: what each draws, what is chosen and said, and what is refused by name.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use kandinsky::runtime::precision::bf16_feature;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_kandinsky");
+
+/// The program drawing a small picture to `file` with some more arguments.
+fn draw(file: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(BINARY);
+    command.args(["generate", "a red apple", "--seed", "7", "--steps", "6", "--prior-steps", "4", "--json"]);
+    command.args(["--model", concat!(env!("CARGO_MANIFEST_DIR"), "/models/emoji"), "-o"]).arg(file);
+    command.args(arguments).output().unwrap()
+}
+
+fn drawn(file: &Path, arguments: &[&str]) -> String {
+    let output = draw(file, arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {}{said}", String::from_utf8_lossy(&output.stdout));
+    said
+}
+
+fn refusal(arguments: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let output = draw(&folder.path().join("a.png"), arguments);
+    assert!(!output.status.success(), "{arguments:?} drew a picture");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Largest and mean difference of two pictures, of 255.
+fn distance(one: &Path, other: &Path) -> (i32, f64) {
+    let pixels = |file: &Path| image::open(file).unwrap().into_rgb8().into_raw();
+    let (one, other) = (pixels(one), pixels(other));
+    assert_eq!(one.len(), other.len());
+    let differences = || one.iter().zip(&other).map(|(a, b)| (i32::from(*a) - i32::from(*b)).abs());
+    let count = u32::try_from(one.len()).unwrap();
+    (differences().max().unwrap(), f64::from(differences().sum::<i32>()) / f64::from(count))
+}
+
+#[test]
+fn openvino_draws_the_same_picture_in_f32() {
+    assert!(
+        std::env::var_os("OPENVINO_DYLIB_PATH").is_some(),
+        "OPENVINO_DYLIB_PATH names no library; scripts/test.sh installs it"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let [ort, openvino] = ["ort", "openvino"].map(|name| folder.path().join(format!("{name}.png")));
+    drawn(&ort, &["--runtime", "ort"]);
+    let said = drawn(&openvino, &["--runtime", "openvino"]);
+    assert!(said.contains("(cpu, f32, "), "{said}");
+    let (most, _) = distance(&ort, &openvino);
+    assert!(most <= 1, "a pixel differs by {most}");
+}
+
+#[test]
+fn bf16_draws_nearly_the_same_picture_or_says_what_it_needs() {
+    if bf16_feature().is_none() {
+        let said = refusal(&["--precision", "bf16"]);
+        assert!(said.contains("bf16 needs a processor with amx_bf16, avx512_bf16"), "{said}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [f32, bf16] = ["f32", "bf16"].map(|name| folder.path().join(format!("{name}.png")));
+    drawn(&f32, &["--runtime", "openvino"]);
+    let said = drawn(&bf16, &["--precision", "bf16"]);
+    assert!(said.contains("openvino") && said.contains("(cpu, bf16, "), "{said}");
+    let (_, mean) = distance(&f32, &bf16);
+    assert!(mean > 0.0, "bf16 was not used: every pixel is the same");
+    assert!(mean < 6.0, "the pictures differ by {mean} on average");
+}
+
+#[test]
+fn auto_says_what_it_takes_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = drawn(&folder.path().join("a.png"), &["--precision", "auto"]);
+    match bf16_feature() {
+        Some(feature) => assert!(said.contains(&format!("bf16: the processor has {feature}")), "{said}"),
+        None => assert!(said.contains("f32: the processor has none of"), "{said}"),
+    }
+    let said = drawn(&folder.path().join("b.png"), &["--precision", "auto", "--runtime", "tract"]);
+    assert!(said.contains("f32: tract computes in nothing else"), "{said}");
+}
+
+#[test]
+fn without_the_library_auto_is_f32_and_bf16_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = drawn(&folder.path().join("a.png"), &["--precision", "auto", "--openvino-library", "/none"]);
+    assert!(said.contains("f32: the processor has"), "{said}");
+    let said = refusal(&["--runtime", "openvino", "--openvino-library", "/none"]);
+    assert!(said.contains("/none does not exist"), "{said}");
+}
+
+#[test]
+fn what_a_runtime_does_not_compute_in_is_refused() {
+    for (runtime, precision, reason) in [
+        ("ort", "bf16", "ort does not compute in bf16; openvino does"),
+        ("tract", "bf16", "tract does not compute in bf16; openvino does"),
+        ("ort", "f16", "f16 is for the runtimes cuda and tensorrt"),
+        ("auto", "f16", "f16 is for the runtimes cuda and tensorrt"),
+        ("openvino", "f16", "f16 is for the runtimes cuda and tensorrt"),
+    ] {
+        let said = refusal(&["--runtime", runtime, "--precision", precision]);
+        assert!(said.contains(reason), "{runtime} {precision}: {said}");
+    }
+}
+
+#[test]
+fn another_library_under_the_name_is_told_apart() {
+    let ort = std::env::var("ORT_DYLIB_PATH")
+        .expect("ORT_DYLIB_PATH names no library; scripts/test.sh installs it");
+    let said = refusal(&["--runtime", "openvino", "--openvino-library", &ort]);
+    assert!(said.contains("is not openvino: it has no ov_get_openvino_version"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("libopenvino_c.so");
+    std::fs::write(&file, "no library").unwrap();
+    let said = refusal(&["--runtime", "openvino", "--openvino-library", file.to_str().unwrap()]);
+    assert!(said.contains("is no library"), "{said}");
+}
