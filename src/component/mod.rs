@@ -151,6 +151,8 @@ impl Networks {
     /// Memory of the process without graphs, in bytes, as it was when none was open.
     pub fn base(&mut self) -> u64 {
         if self.open.is_empty() {
+            // Reading tokenisers leaves far more behind than they keep.
+            runtime::trim();
             self.base = machine::resident().or(self.base);
         }
         self.base.unwrap_or(0)
