@@ -26,6 +26,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ),
     ("cargo doc --open", "scripts/test.sh runs cargo doc; nobody is here to look"),
     ("cargo run --release --example", "scripts/test.sh builds the examples"),
+    ("scripts/install.sh", "tests/c_library.rs installs to a folder of its own"),
+    ("cc examples/c/draw.c", "tests/c_library.rs compiles it against the installed package"),
     ("kandinsky-2.1", "the real weights are not here"),
 ];
 

@@ -452,9 +452,9 @@ mod tests {
             (r#"{"mix":[{"text":"a","picture":{"path":"b"},"weight":1}]}"#, "one is both"),
             (
                 r#"{"start":{"kind":"edit","picture":{"path":"a"},"strength":1,"mask":{"path":"m"}}}"#,
-                "start.mask is not for",
+                "`mask`",
             ),
-            (r#"{"start":{"kind":"inpaint","picture":{"path":"a"},"strength":0.5}}"#, "start.strength"),
+            (r#"{"start":{"kind":"inpaint","picture":{"path":"a"},"strength":0.5}}"#, "strength"),
             (r#"{"steps":"many"}"#, "steps: invalid type"),
             (r#"{"start":{"kind":"edit"}}"#, "start: missing field"),
             ("[1]", "no object"),
