@@ -1,5 +1,11 @@
 //! Compiled graphs: the same pictures, one winner of a race, damage and age noticed, removed when asked.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -102,13 +108,13 @@ fn two_processes_race_and_both_draw() {
 fn damage_is_noticed_and_made_good() {
     let scene = Scene::new();
     let (expected, _) = scene.draw("all");
-    let damages: [(&str, &str, &dyn Fn(&Path)); 6] = [
-        ("unet_step", "graph.data", &|path| flip(path)),
-        ("movq_decoder", "graph.onnx", &|path| flip(path)),
-        ("prior_step", "graph.data", &|path| cut(path)),
-        ("text_encoder", "graph.data", &|path| std::fs::remove_file(path).unwrap()),
-        ("prior_prefix", "note.json", &|path| cut(path)),
-        ("unet_film", "note.json", &|path| std::fs::remove_file(path).unwrap()),
+    let damages: [(&str, &str, Damage); 6] = [
+        ("unet_step", "graph.data", flip),
+        ("movq_decoder", "graph.onnx", flip),
+        ("prior_step", "graph.data", cut),
+        ("text_encoder", "graph.data", remove),
+        ("prior_prefix", "note.json", cut),
+        ("unet_film", "note.json", remove),
     ];
     let entries = damages.map(|(component, file, _)| scene.entry(component).join(file));
     for ((component, _, damage), path) in damages.iter().zip(&entries) {
@@ -121,6 +127,12 @@ fn damage_is_noticed_and_made_good() {
         assert!(notes.contains(&format!("{component} is kept compiled")), "{component}: {notes}");
         scene.all_ready();
     }
+}
+
+type Damage = fn(&Path);
+
+fn remove(path: &Path) {
+    std::fs::remove_file(path).unwrap();
 }
 
 fn flip(path: &Path) {

@@ -1,6 +1,12 @@
 //! Memory: plans are kept, pictures do not let it grow, cancelled requests give it back. What reads the memory of this
 //! process is one test, so that no other is in it; the plans are measured in children.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use kandinsky::error::Kind;
 use kandinsky::progress::Watch;
