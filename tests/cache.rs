@@ -130,6 +130,12 @@ fn damage_is_noticed_and_made_good() {
     }
 }
 
+type Damage = fn(&Path);
+
+fn remove(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+}
+
 fn flip(path: &Path) {
     let mut bytes = std::fs::read(path).unwrap();
     let middle = bytes.len() / 2;
