@@ -108,14 +108,13 @@ fn two_processes_race_and_both_draw() {
 fn damage_is_noticed_and_made_good() {
     let scene = Scene::new();
     let (expected, _) = scene.draw("all");
-    type Damage<'a> = (&'a str, &'a str, &'a dyn Fn(&Path));
-    let damages: [Damage<'_>; 6] = [
-        ("unet_step", "graph.data", &|path| flip(path)),
-        ("movq_decoder", "graph.onnx", &|path| flip(path)),
-        ("prior_step", "graph.data", &|path| cut(path)),
-        ("text_encoder", "graph.data", &|path| std::fs::remove_file(path).unwrap()),
-        ("prior_prefix", "note.json", &|path| cut(path)),
-        ("unet_film", "note.json", &|path| std::fs::remove_file(path).unwrap()),
+    let damages: [(&str, &str, Damage); 6] = [
+        ("unet_step", "graph.data", flip),
+        ("movq_decoder", "graph.onnx", flip),
+        ("prior_step", "graph.data", cut),
+        ("text_encoder", "graph.data", remove),
+        ("prior_prefix", "note.json", cut),
+        ("unet_film", "note.json", remove),
     ];
     let entries = damages.map(|(component, file, _)| scene.entry(component).join(file));
     for ((component, _, damage), path) in damages.iter().zip(&entries) {

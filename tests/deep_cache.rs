@@ -1,13 +1,7 @@
 //! DeepCache: which steps are full is counted, every step full is the default byte for byte, and how far pictures go
 //! from the full run is told.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, clippy::as_conversions, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "of what the tests share, a part is used here")]
 
 mod common {

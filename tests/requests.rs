@@ -176,7 +176,7 @@ fn requests() -> impl Strategy<Value = Request> {
             quantize,
             profile: if original { Profile::Original } else { Profile::Diffusers },
             guidance_interval: if quantize { Interval::new(0.3, 0.7).unwrap() } else { Interval::WHOLE },
-            deep_cache: if quantize { 1 } else { 3 },
+            deep_cache: if quantize && weighted && original { 3 } else { 1 },
         }
     })
 }
