@@ -18,7 +18,7 @@ pub const VERSION: u32 = 1;
 pub struct Report {
     /// `kandinsky-bench`.
     pub schema: &'static str,
-    /// [`VERSION`].
+    /// `VERSION`.
     pub schema_version: u32,
     /// The command, as it was given.
     pub command: Vec<String>,
