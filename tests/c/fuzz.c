@@ -152,7 +152,7 @@ static void free_one(enum kind kind) {
     struct pick picked = pick(kind);
     kd_status status;
     uint64_t error = 1;
-    if (kind == ENGINE && below(500) != 0 && picked.alive)
+    if (kind == ENGINE && below(5000) != 0 && picked.alive)
         return;
     switch (kind) {
     case ENGINE:
@@ -332,7 +332,7 @@ static void job_call(void) {
         break;
     case 6:
         /* Drawing takes time: most jobs are not started. */
-        if (job.alive && below(40))
+        if (job.alive && below(400))
             break;
         judged(kd_job_start(job.handle, &error), job.alive, &error);
         break;
@@ -456,7 +456,7 @@ static int has_engine(void) {
 
 static void sequence(void) {
     unsigned length = 1 + below(24);
-    if (below(300) == 0)
+    if (below(3000) == 0)
         draw();
     for (unsigned i = 0; i < length; i++) {
         switch (below(12)) {
@@ -485,7 +485,7 @@ static void sequence(void) {
             shared_call(&seed);
         }
     }
-    if (!has_engine() || below(20000) == 0)
+    if (!has_engine() || below(200000) == 0)
         open_engine();
 }
 
