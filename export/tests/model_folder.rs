@@ -7,7 +7,8 @@ mod common;
 use common::{Copy, Held, configs, mirror, tiny};
 use kandinsky_export::synthetic::{SEED, Values};
 use kandinsky_export::{
-    Checkpoint, Error, Origin, Report, Request, Stored, add_constants, export, export_then, write_checkpoint,
+    Checkpoint, Error, Origin, Report, Request, Rewrite, Rewrites, Stored, add_constants, export,
+    export_then, write_checkpoint,
 };
 use kandinsky_models::manifest::Precision;
 use kandinsky_models::{Component, Folder, Manifest};
@@ -31,7 +32,8 @@ fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 fn a_folder_is_complete_and_verifies() {
     let copy = Copy::new();
     let mut last = 0;
-    let report = export(&copy.request(), &mut |p| {
+    let rewrites = Rewrites::default().with(Rewrite::DeepCache);
+    let report = export(&Request { rewrites, ..copy.request() }, &mut |p| {
         assert!(p.done >= last && p.done <= p.total);
         last = p.done;
         Ok(())
@@ -86,7 +88,9 @@ fn storage_does_not_show_in_the_graphs() {
 fn half_checkpoints_give_half_graphs() {
     let copy = Copy::new();
     let place = tempfile::tempdir().unwrap();
-    let mut request = Request { precision: Precision::F16, ..copy.request() };
+    // What is folded stays f32, so that it tells f16 checkpoints from f32 ones.
+    let (precision, rewrites) = (Precision::F16, Rewrites::none());
+    let mut request = Request { precision, rewrites: rewrites.clone(), ..copy.request() };
     let (_, from_f32) = made(&request);
     let half = place.path().join("half");
     write_checkpoint(&kandinsky_export::Mirror { stored: Stored::F16, ..mirror(&half) }, &mut |_| Ok(()))
@@ -95,7 +99,8 @@ fn half_checkpoints_give_half_graphs() {
     let file = unet.join("diffusion_pytorch_model.safetensors");
     fs::rename(&file, unet.join("diffusion_pytorch_model.fp16.safetensors")).unwrap();
     request = Request {
-        precision: Precision::F16,
+        precision,
+        rewrites,
         ..Request::new(Checkpoint::find(&half).unwrap(), place.path().join("f16"))
     };
     assert_eq!(from_f32.components, made(&request).1.components);
@@ -180,7 +185,7 @@ fn a_decoder_that_inpaints_serves_alone() {
     request.checkpoint.decoder = request.checkpoint.inpaint.take().unwrap();
     let (report, manifest) = made(&request);
     assert_eq!(manifest.latent.unet_channels, 9);
-    assert_eq!(report.components.len(), Component::ALL.len() - 3);
+    assert_eq!(report.components.len(), Component::ALL.len() - 5);
     assert!(
         manifest.components.contains_key("unet_step") && !manifest.components.contains_key("inpaint_step")
     );
