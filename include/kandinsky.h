@@ -156,8 +156,9 @@ kd_status kd_status_meaning(uint32_t status, KD_NULLABLE char *buffer, size_t ca
 /*
  * Opens a model folder. `model` is its path; without one it is looked for in `KANDINSKY_MODEL`, then in
  * `models/emoji` beside the executable and in the working directory. `options` is a JSON object, or
- * nothing: `runtime` (`auto`, `ort`, `tract`, `cuda`, `tensorrt`), `library` (the path of ONNX Runtime's
- * library), `threads`, `device`.
+ * nothing: `runtime` (`auto`, `ort`, `openvino`, `tract`, `cuda`, `tensorrt`), `precision` (`f32`, `bf16`,
+ * `f16`, `auto`), `library` and `openvino` (paths of ONNX Runtime's and OpenVINO's libraries), `threads`,
+ * `device`, and the command line's other options of runtimes by their names with `_`, sizes in bytes.
  *
  * An engine is never changed: any number of threads may use one. Its jobs take turns.
  */
