@@ -207,7 +207,7 @@ fn examine(wanted: &Wanted, path: &Path, how: &'static str) -> Result<Library> {
 /// The library's version: remembered, else from a child where this process is the program, else
 /// from opening it here.
 fn probe(wanted: &Wanted, path: &Path) -> std::result::Result<String, String> {
-    let note = store::note("libraries", path);
+    let note = store::note(&format!("libraries/{}", wanted.stem), path);
     if let Some(version) = note.as_ref().and_then(|note| std::fs::read_to_string(note).ok()) {
         return Ok(version);
     }
