@@ -249,7 +249,7 @@ fn walk(
     source: &dyn Source,
 ) -> Result<(Value, Option<(Value, usize)>)> {
     let w = &w.sides(multiple(c));
-    let mut h = conv(&w.at("conv_in"), &w.picture(&sample)?, c.outermost(), 3)?; // (B, C, H, W)
+    let mut h = conv(&w.at("conv_in"), &sample, c.outermost(), 3)?; // (B, C, H, W)
     let (mut kept, mut sides, mut deep) = (Vec::new(), multiple(c), None);
     let stages = plan(c);
     let below = deep_stages(&stages);
