@@ -153,11 +153,6 @@ fn provider_finding(name: &'static str, provider: Provider, library: Option<&lib
     }
 }
 
-/// Most memory that this process has held, in bytes, where the system tells.
-pub fn peak_memory() -> Option<u64> {
-    machine::peak()
-}
-
 impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "kandinsky  {}", self.version)?;

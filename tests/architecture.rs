@@ -41,7 +41,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("engine", "ahead component constants error image machine metadata mode plan priors progress request runtime stage store tensor text timing"),
     ("bench", "component doctor engine error guidance limits machine math mode progress request rng runtime sampler stage tensor text"),
     ("ffi", "engine error image limits progress request runtime"),
-    ("cli", "ahead bench component doctor engine error files fit image limits metadata plan prepare priors profile progress request runtime sampler stage store tensor"),
+    ("cli", "ahead bench component doctor engine error files fit image limits machine metadata plan prepare priors profile progress request runtime sampler stage store tensor"),
 ];
 
 /// Other crates that only some rooms may name.

@@ -328,7 +328,7 @@ impl Drawn {
             denoising_began: outcome.denoising_began.and_then(seconds_since_1970),
             files,
             notes: outcome.notes.clone(),
-            peak_bytes: crate::doctor::peak_memory(),
+            peak_bytes: crate::machine::peak(),
             outcome,
         }
     }

@@ -122,7 +122,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
                 prepare::constants(folder).map_err(Box::from)
             })
         })?;
-        made.peak_bytes = crate::doctor::peak_memory();
+        made.peak_bytes = crate::machine::peak();
         made.fill(out.clone(), &report);
     }
     Ok(Box::new(made))

@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
         runtime: networks.runtime(),
         threads: args.runtime.threads,
         components: runs,
-        peak_bytes: crate::doctor::peak_memory(),
+        peak_bytes: crate::machine::peak(),
         outputs: args.outputs.clone(),
     }))
 }

@@ -66,9 +66,8 @@ impl Runtime for OpenVino {
     }
 
     fn open(&self, source: &GraphSource) -> Result<Box<dyn Graph>> {
-        let source =
-            GraphSource { component: source.component, path: source.path.clone(), spec: source.spec.clone() };
-        let mut graph = OpenVinoGraph { source, core: Arc::clone(&self.core), compiled: None };
+        let mut graph =
+            OpenVinoGraph { source: source.clone(), core: Arc::clone(&self.core), compiled: None };
         if spatial(&graph.source.spec.inputs).is_empty() {
             graph.compile(Vec::new())?;
         }

@@ -61,7 +61,7 @@ impl Ort {
         let captures = self.provider.is_gpu() && !self.options.no_cuda_graph;
         let session = self.opened(source, self.providers(source, captures, false)?, None)?;
         let device = Device { provider: self.provider, number: self.options.device };
-        Ok(Box::new(BoundGraph::new(copy(source), session, device, captures)))
+        Ok(Box::new(BoundGraph::new(source.clone(), session, device, captures)))
     }
 
     /// Builds the TensorRT engine of a graph, and says whether it was built just now. `log` is told what the
@@ -181,11 +181,11 @@ impl Runtime for Ort {
                 Some(session) => session,
                 None => self.opened(source, self.providers(source, false, false)?, None)?,
             };
-            Box::new(OrtGraph { source: copy(source), session, profiled: self.options.profile.is_some() })
+            Box::new(OrtGraph { source: source.clone(), session, profiled: self.options.profile.is_some() })
         };
         match (self.provider, &self.options.shapes) {
             (Provider::TensorRt, Some(shapes)) => {
-                Ok(Box::new(Profiled::new(copy(source), shapes.clone(), graph)))
+                Ok(Box::new(Profiled::new(source.clone(), shapes.clone(), graph)))
             }
             _ => Ok(graph),
         }
@@ -229,10 +229,6 @@ impl Ort {
 /// Whether a graph is called at every step of a denoising loop.
 fn is_step(source: &GraphSource) -> bool {
     matches!(source.component, Component::UnetStep | Component::InpaintStep)
-}
-
-fn copy(source: &GraphSource) -> GraphSource {
-    GraphSource { component: source.component, path: source.path.clone(), spec: source.spec.clone() }
 }
 
 fn session(
