@@ -27,23 +27,15 @@ mod rust_door;
 
 use kd::*;
 use std::ffi::{c_char, c_void};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 const ORT: &str = r#"{"runtime":"ort","threads":1}"#;
 
-/// The tiny model; it goes with the process.
-static TINY: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
-    let keep = tempfile::tempdir().unwrap();
-    let tiny = keep.path().join("tiny");
-    model::export(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference"), &tiny);
-    (keep, tiny)
-});
-
 fn open() -> c::Engine {
-    c::Engine::open(&TINY.1, ORT).unwrap()
+    c::Engine::open(&model::TINY, ORT).unwrap()
 }
 
 fn quick() -> c::Request {
@@ -56,7 +48,7 @@ fn quick() -> c::Request {
 
 #[test]
 fn both_doors_draw_the_same_pixels() {
-    let (rust, c) = (rust_door::Door::open(&TINY.1), c_door::Door::open(&TINY.1));
+    let (rust, c) = (rust_door::Door::open(&model::TINY), c_door::Door::open(&model::TINY));
     assert!(rust_door::BODIES.len() == c_door::BODIES.len() && rust_door::BODIES.len() >= 12);
     for ((name, through_rust), (_, through_c)) in rust_door::BODIES.iter().zip(c_door::BODIES) {
         let (expected, found) = (through_rust(&rust), through_c(&c));

@@ -22,15 +22,11 @@ mod model;
 
 use kandinsky::ffi::call::faults::arm;
 use kd::*;
-use std::path::Path;
 
 /// One test, since a panic is armed for the whole process.
 #[test]
 fn a_panic_in_any_function_is_a_status_and_the_next_call_works() {
-    let folder = tempfile::tempdir().unwrap();
-    let tiny = folder.path().join("tiny");
-    model::export(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference"), &tiny);
-    let engine = c::Engine::open(&tiny, r#"{"runtime":"ort","threads":1}"#).unwrap();
+    let engine = c::Engine::open(&model::TINY, r#"{"runtime":"ort","threads":1}"#).unwrap();
     let request = c::Request::new();
     let settings =
         [("prompt", "лиса"), ("steps", "2"), ("prior_steps", "2"), ("size", "64x64"), ("seed", "5")];

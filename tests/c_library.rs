@@ -25,21 +25,19 @@ use std::sync::LazyLock;
 
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 
-/// The installed package and what is built against it; it goes with the process.
+/// The installed package and what is built against it.
 struct Installed {
-    _keep: tempfile::TempDir,
     folder: PathBuf,
     prefix: PathBuf,
     tiny: PathBuf,
 }
 
 static INSTALLED: LazyLock<Installed> = LazyLock::new(|| {
-    let keep = tempfile::tempdir().unwrap();
-    let folder = keep.path().to_owned();
-    let (prefix, tiny) = (folder.join("prefix"), folder.join("tiny"));
+    let folder = model::scratch("installed");
+    std::fs::create_dir_all(&folder).unwrap();
+    let (prefix, tiny) = (folder.join("prefix"), model::TINY.clone());
     run(Command::new(root().join("scripts/install.sh")).arg(&prefix));
-    model::export(&root().join("tests/reference"), &tiny);
-    Installed { _keep: keep, folder, prefix, tiny }
+    Installed { folder, prefix, tiny }
 });
 
 impl Installed {

@@ -23,22 +23,13 @@ mod model;
 
 use kandinsky::ffi::handle::living;
 use kd::*;
-use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 const ORT: &str = r#"{"runtime":"ort","threads":1}"#;
 
-/// The tiny model; it goes with the process.
-static TINY: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
-    let keep = tempfile::tempdir().unwrap();
-    let tiny = keep.path().join("tiny");
-    model::export(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference"), &tiny);
-    (keep, tiny)
-});
-
 fn open() -> c::Engine {
-    c::Engine::open(&TINY.1, ORT).unwrap()
+    c::Engine::open(&model::TINY, ORT).unwrap()
 }
 
 /// Tests that count objects or memory run one at a time.

@@ -3,9 +3,28 @@
 use kandinsky_export::{Checkpoint, Origin, Request};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// The seed of the tiny checkpoint's weights.
 pub const SEED: u64 = 0x4B41_4E44_494E_5359;
+
+/// The tiny model, exported anew for the tests of a file.
+pub static TINY: LazyLock<PathBuf> = LazyLock::new(|| {
+    let tiny = scratch("tiny");
+    export(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference"), &tiny);
+    tiny
+});
+
+/// A path of this file of tests in the build folder, where nothing is. What a static holds is never dropped, so a folder
+/// of the system's would stay for good.
+pub fn scratch(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME")).join(name);
+    if path.exists() {
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    path
+}
 
 /// Exports the checkpoint of a reference directory (`checkpoint/`, else `configs/` with synthetic weights)
 /// to `out`.
