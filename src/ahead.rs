@@ -9,6 +9,7 @@ use crate::runtime::provider::Provider;
 use crate::runtime::shapes::Shapes;
 use crate::runtime::{self, GraphSource, RuntimeOptions};
 use crate::store::Verified;
+use kandinsky_models::manifest::F32_REWRITES;
 use kandinsky_models::{Component, Folder, Manifest};
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub struct Built {
 /// Who is told; the builder may tell from threads of its own.
 pub type Tell = Arc<dyn Fn(Event<'_>) + Send + Sync>;
 
-/// The options with what the model adds to them: the shapes of its own sizes.
+/// The options with what the model adds to them: the shapes of its own sizes, and whether it is for f32 alone.
 ///
 /// # Errors
 /// [`Kind::BadModel`] when its graphs were drawn for another runtime than the one asked for.
@@ -49,7 +50,8 @@ pub fn fitted(options: &RuntimeOptions, model: &Manifest) -> Result<RuntimeOptio
         Some(shapes) => shapes.clone(),
         None => shapes(model)?,
     };
-    Ok(RuntimeOptions { shapes: Some(shapes), ..options.clone() })
+    let f32_only = model.rewrites.iter().find(|name| F32_REWRITES.contains(&name.as_str())).cloned();
+    Ok(RuntimeOptions { shapes: Some(shapes), f32_only, ..options.clone() })
 }
 
 /// Latents of the model's own size in every named aspect ratio, squares first.

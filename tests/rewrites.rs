@@ -14,7 +14,7 @@ use kandinsky::rng::{Normals, TorchCpu};
 use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
 use kandinsky::tensor::{Tensor, Value};
 use kandinsky_export::{Checkpoint, Origin, Request, Rewrite, Rewrites};
-use kandinsky_models::manifest::{Dtype, Port};
+use kandinsky_models::manifest::{Dtype, F32_REWRITES, Port};
 use kandinsky_models::{Component, Folder};
 use ndarray::{ArrayD, Axis, IxDyn};
 use std::collections::BTreeMap;
@@ -48,6 +48,23 @@ fn every_rewrite_gives_the_numbers_of_the_drawing_without_it() {
         for (runtime, expected) in RUNTIMES.into_iter().zip(&expected) {
             compare(name, runtime, expected, &outputs(&folder, runtime));
         }
+    }
+}
+
+#[test]
+fn a_model_for_f32_alone_is_known_by_its_rewrites() {
+    let root = tempfile::tempdir().unwrap();
+    for (rewrites, expected) in [
+        (Rewrites::default(), None),
+        (Rewrites::default().with(Rewrite::Winograd), Some(Rewrite::Winograd.name().to_owned())),
+    ] {
+        let folder = export(&root.path().join(rewrites.names().concat()), &rewrites);
+        let manifest = Folder::open(&folder).unwrap().manifest().clone();
+        let options = kandinsky::ahead::fitted(&RuntimeOptions::default(), &manifest).unwrap();
+        assert_eq!(options.f32_only, expected);
+    }
+    for name in F32_REWRITES {
+        assert!(Rewrite::named(name).unwrap().facts().doc.ends_with("f32 only"));
     }
 }
 

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 pub const FORMAT: u32 = 1;
 /// The manifest's file name.
 pub const FILE_NAME: &str = "model.json";
+/// Rewrites whose graphs keep to the reference in f32 alone: their sums and differences of neighbours would cost a
+/// narrower type most of its digits.
+pub const F32_REWRITES: [&str; 1] = ["winograd"];
 
 /// Everything that a model folder says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -105,6 +105,9 @@ pub struct RuntimeOptions {
     /// Shapes that TensorRT's engines are built for; those of the model's sizes when it is not set.
     #[serde(skip)]
     pub shapes: Option<shapes::Shapes>,
+    /// The rewrite for which the model's graphs are to be computed in nothing narrower than f32, where they have one.
+    #[serde(skip)]
+    pub f32_only: Option<String>,
     /// Encode every prompt and picture anew, instead of keeping what the last ones became.
     pub no_encoding_cache: bool,
     /// Compute what the empty prompt and the picture of zeros become, instead of reading it from the model.

@@ -59,8 +59,29 @@ pub(super) struct Choice {
     pub note: Option<String>,
 }
 
-/// Settles the precision for the runtime asked for.
+/// Settles the precision for the runtime asked for and for the model's graphs.
 pub(super) fn choose(options: &RuntimeOptions) -> Result<Choice> {
+    for_graphs(here(options)?, options)
+}
+
+/// f32 in place of bf16 for graphs that are for f32 alone, where the caller left the choice.
+fn for_graphs(choice: Choice, options: &RuntimeOptions) -> Result<Choice> {
+    let Some(rewrite) = options.f32_only.as_deref().filter(|_| choice.precision == Precision::Bf16) else {
+        return Ok(choice);
+    };
+    if options.precision == Precision::Auto {
+        let note = format!("f32: the model was exported with {rewrite}, which is for f32 alone");
+        return Ok(Choice { precision: Precision::F32, note: Some(note) });
+    }
+    let message = format!(
+        "the model was exported with {rewrite}, which is for f32 alone, and bf16 was asked for; export it without, or \
+         say --precision f32"
+    );
+    Err(Error::new(Kind::BadModel, message))
+}
+
+/// What this machine computes in on the runtime asked for.
+fn here(options: &RuntimeOptions) -> Result<Choice> {
     let runtime = options.runtime.as_str();
     let named = |precision| Ok(Choice { precision, note: None });
     let refused = |message: String| Err(Error::new(Kind::NoRuntime, message));
@@ -124,4 +145,31 @@ pub fn cpu_features() -> Vec<String> {
     let line = text.lines().find(|l| l.starts_with("flags") || l.starts_with("Features")).unwrap_or_default();
     let has = |name: &&str| line.split_whitespace().any(|word| word == *name);
     WANTED.into_iter().filter(has).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn for_a_model_with(rewrite: Option<&str>, asked: Precision, found: Precision) -> Result<Choice> {
+        let f32_only = rewrite.map(str::to_owned);
+        let options = RuntimeOptions { precision: asked, f32_only, ..Default::default() };
+        for_graphs(Choice { precision: found, note: None }, &options)
+    }
+
+    #[test]
+    fn graphs_for_f32_alone_are_not_computed_in_bf16() {
+        let chosen = for_a_model_with(Some("winograd"), Precision::Auto, Precision::Bf16).unwrap();
+        assert_eq!(chosen.precision, Precision::F32);
+        assert!(chosen.note.unwrap().contains("f32: the model was exported with winograd"));
+        let refused = for_a_model_with(Some("winograd"), Precision::Bf16, Precision::Bf16).err().unwrap();
+        assert_eq!(refused.kind(), Kind::BadModel);
+        assert!(refused.to_string().contains("export it without"), "{refused}");
+        for precision in [Precision::F32, Precision::F16] {
+            let chosen = for_a_model_with(Some("winograd"), precision, precision).unwrap();
+            assert_eq!(chosen.precision, precision);
+        }
+        let chosen = for_a_model_with(None, Precision::Bf16, Precision::Bf16).unwrap();
+        assert_eq!(chosen.precision, Precision::Bf16);
+    }
 }
