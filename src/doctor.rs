@@ -125,7 +125,15 @@ fn tiers(runtimes: &[Finding]) -> Vec<Tier> {
     let bf16 = match (precision::bf16_feature(), works("openvino")) {
         (Some(feature), true) => (true, format!("openvino, on {feature}")),
         (Some(feature), false) => (false, format!("the processor has {feature}; openvino is missing")),
-        (None, _) => (false, format!("needs a processor with {}", precision::BF16.join(" or "))),
+        (None, _) => {
+            let wanted = precision::BF16.join(" or ");
+            (
+                false,
+                format!(
+                    "needs a processor with {wanted}; in f32 graphs exported --with winograd are quicker"
+                ),
+            )
+        }
     };
     let f16 = match (works("cuda"), works("tensorrt")) {
         (false, false) => (false, "needs cuda or tensorrt, and graphs exported for it".to_owned()),
@@ -172,13 +180,16 @@ impl fmt::Display for Findings {
             let mark = if tier.works { "yes" } else { "no" };
             writeln!(f, "{:<10} {mark:<4} {}", tier.name, tier.how)?;
         }
-        writeln!(f, "auto       takes {}", self.automatic())
+        let (runtime, precision) = self.automatic();
+        writeln!(f, "auto       the runtime {runtime}; the precision {precision}")
     }
 }
 
 impl Findings {
-    fn automatic(&self) -> &'static str {
+    /// What `--runtime auto` takes in f32, and what `--precision auto` takes.
+    fn automatic(&self) -> (&'static str, &'static str) {
         let ort = self.runtimes.iter().any(|finding| finding.name == "ort" && finding.works);
-        if ort { "onnx runtime" } else { "tract" }
+        let bf16 = self.precisions.iter().any(|tier| tier.name == Precision::Bf16.name() && tier.works);
+        (if ort { "ort" } else { "tract" }, if bf16 { "bf16, on openvino" } else { "f32" })
     }
 }
