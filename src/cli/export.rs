@@ -1,7 +1,7 @@
 //! `kandinsky export`: a checkpoint becomes a model folder.
 
 use super::bars;
-use super::{Report, cancel_on_interrupt, to_json};
+use super::{Report, cancel_on_interrupt, size_in_bytes, to_json};
 use crate::error::{Error, Kind, Result};
 use crate::prepare;
 use crate::profile::Profile;
@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", requires = "synthetic")]
     checkpoint_out: Option<PathBuf>,
     /// Bytes of a shard of that checkpoint, such as 2G; one file a component when it is not given
-    #[arg(long, value_name = "SIZE", requires = "checkpoint_out", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", requires = "checkpoint_out", value_parser = size_in_bytes)]
     shard_size: Option<u64>,
     /// How that checkpoint stores weights
     #[arg(long, value_name = "TYPE", requires = "checkpoint_out", default_value = "f32", value_parser = ["f32", "f16", "bf16"])]
@@ -226,17 +226,6 @@ fn seed(text: &str) -> std::result::Result<u64, String> {
         None => text.parse(),
     };
     parsed.map_err(|e| e.to_string())
-}
-
-pub(super) fn bytes(text: &str) -> std::result::Result<u64, String> {
-    let (digits, shift) = match text.char_indices().last() {
-        Some((end, 'K' | 'k')) => (text.get(..end).unwrap_or_default(), 10),
-        Some((end, 'M' | 'm')) => (text.get(..end).unwrap_or_default(), 20),
-        Some((end, 'G' | 'g')) => (text.get(..end).unwrap_or_default(), 30),
-        _ => (text, 0),
-    };
-    let number: u64 = digits.parse().map_err(|_| format!("{text:?} is not a size; write 500M or 2G"))?;
-    number.checked_mul(1 << shift).filter(|n| *n > 0).ok_or_else(|| format!("{text} is out of range"))
 }
 
 #[derive(Default, Serialize)]

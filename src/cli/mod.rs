@@ -93,7 +93,7 @@ struct RuntimeArgs {
     #[arg(long, value_name = "FILE")]
     openvino_library: Option<PathBuf>,
     /// Most GPU memory that the arena of each graph takes, such as 8G
-    #[arg(long, value_name = "SIZE", value_parser = export::bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = memory_in_bytes)]
     gpu_memory: Option<u64>,
     /// Launch the steps of a loop one by one on the GPU, and capture no CUDA graphs
     #[arg(long)]
@@ -114,29 +114,37 @@ struct RuntimeArgs {
     #[arg(long)]
     no_constants: bool,
     /// Most memory that the program may take, such as 4G or 6500M; what the machine has to spare when it is not given
-    #[arg(long, value_name = "SIZE", value_parser = size_in_bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = memory_in_bytes)]
     memory: Option<u64>,
     /// Which graphs ONNX Runtime keeps compiled beside the model: auto (large ones of convolutions), all, off
     #[arg(long, value_name = "MODE", default_value = "auto", value_parser = CacheMode::ALL.map(CacheMode::name))]
     cache: String,
 }
 
-/// Reads a size of memory: a number, which may have a fraction, and a unit (M, G and T count in thousands, MiB, GiB
-/// and TiB in 1,024s).
+/// Reads a size: a number, which may have a fraction, and a unit (K, M, G and T count in thousands, KiB,
+/// MiB, GiB and TiB in 1,024s).
 fn size_in_bytes(text: &str) -> std::result::Result<u64, String> {
     let units = [
+        ("KiB", 1 << 10),
         ("MiB", 1 << 20),
         ("GiB", 1 << 30),
         ("TiB", 1 << 40),
+        ("K", 1_000),
         ("M", 1_000_000),
         ("G", 1_000_000_000),
         ("T", 1_000_000_000_000),
     ];
     let odd = || format!("{text:?} is no size; 4G, 6.5G, 6500M and 6GiB are some");
-    let stem = text.strip_suffix('B').filter(|stem| stem.ends_with(['M', 'G', 'T'])).unwrap_or(text);
+    let stem = text.strip_suffix('B').filter(|stem| stem.ends_with(['K', 'M', 'G', 'T'])).unwrap_or(text);
     let found = units.iter().find_map(|(unit, bytes)| Some((stem.strip_suffix(unit)?, *bytes)));
     let (number, unit) = found.ok_or_else(odd)?;
     let bytes = decimal(number, unit).ok_or_else(odd)?;
+    if bytes == 0 { Err(format!("{text} is nothing")) } else { Ok(bytes) }
+}
+
+/// A size that is the memory of a machine.
+fn memory_in_bytes(text: &str) -> std::result::Result<u64, String> {
+    let bytes = size_in_bytes(text)?;
     crate::limits::MEMORY.check(bytes / 1_000_000).map_err(|e| e.to_string())?;
     Ok(bytes)
 }
@@ -176,6 +184,7 @@ impl RuntimeArgs {
             conv_search: self.conv_search(),
             builder_level: self.builder_level,
             shapes: None,
+            f32_only: None,
             no_encoding_cache: self.no_encoding_cache,
             no_constants: self.no_constants,
             profile: None,
@@ -316,14 +325,17 @@ mod tests {
             ("2GiB", 2 << 30),
             ("0.5T", 500_000_000_000),
             ("64M", 64_000_000),
+            ("1.5K", 1_500),
         ] {
             assert_eq!(size_in_bytes(text), Ok(bytes), "{text}");
         }
-        for text in [
-            "", "4", "G", "4g", "-4G", "+4G", "4 G", "4.G", ".5G", "4.5.1G", "1e3M", "4GiBB", "4,5G", "63M",
-            "65000T",
-        ] {
+        for text in
+            ["", "4", "G", "4g", "-4G", "+4G", "4 G", "4.G", ".5G", "4.5.1G", "1e3M", "4GiBB", "4,5G", "0G"]
+        {
             assert!(size_in_bytes(text).is_err(), "{text}");
+        }
+        for text in ["63M", "65000T"] {
+            assert!(size_in_bytes(text).is_ok() && memory_in_bytes(text).is_err(), "{text}");
         }
         assert!(size_in_bytes("99999999999999999999G").is_err());
     }
