@@ -11,6 +11,9 @@ Stages, each measured on both sides in turns, one side alone in a child process 
     cold        process start to first UNet step, files in the page cache
     picture     a whole picture from the prompt, models loaded
 
+With --plain a third side joins the first three: the obvious export, each of diffusers' modules as one graph by
+torch.onnx.export, on the same ONNX Runtime.
+
 The first three get tensors and are told apart by what runs once a prompt and what runs each step; the others get a
 prompt and a seed, which mean the same noise on both sides. Errors are relative L2 against diffusers in fp32, of the
 output, of the image embedding, or of the latents. Peak memory: VmHWM, and the most RssAnon that was sampled.
@@ -19,7 +22,7 @@ Results are written after each stage, and a later run with other --stages adds t
 of ours is further away than --limit. The checkpoint is any Kandinsky 2.1 in the layout of diffusers
 (`DIR/kandinsky-2-1-prior` and `DIR/kandinsky-2-1`, or `DIR/prior` and `DIR/decoder`), such as the synthetic one of
 full size; the model folder is what `kandinsky export` made of it. Needs torch, diffusers, transformers, accelerate,
-sentencepiece, safetensors and numpy.
+sentencepiece, safetensors and numpy; --plain also onnx, onnxscript and onnxruntime.
 """
 
 import argparse
@@ -52,6 +55,8 @@ STAGES = (*MODULES, *PROMPTED)
 # Runs of these take a process each.
 ONE_A_PROCESS = ("cold", "picture")
 PROMPT = "red cat, 4k photo"
+# The side of the obvious export.
+PLAIN = "plain export"
 # Guidance that two rows are also compared under: it magnifies what differs between them.
 GUIDANCE = 4.0
 
@@ -87,6 +92,7 @@ def arguments() -> argparse.Namespace:
                         help="our sides, each RUNTIME or RUNTIME:PRECISION, such as ort,tract,auto:bf16; more options "
                              "of the command follow a +, such as ort+--memory=4G (default: %(default)s)")
     parser.add_argument("--diffusers", default="fp32,bf16", help="diffusers' types (default: %(default)s)")
+    parser.add_argument("--plain", action="store_true", help="measure the obvious export as well")
     parser.add_argument("--latents", type=int, default=64, metavar="SIDE",
                         help="side of the latents: 64 is 512 pixels (default: 64)")
     parser.add_argument("--steps", type=int, default=50, help="of a picture, by DDIM (default: %(default)s)")
@@ -116,10 +122,11 @@ def arguments() -> argparse.Namespace:
 
 # The parent: turns, children, what they say and hold.
 
-def sides(args: argparse.Namespace) -> list[str]:
+def sides(args: argparse.Namespace, stage: str) -> list[str]:
     """Names of the sides; diffusers in fp32 is always among them, since errors are told against it."""
     types = [dtype for dtype in args.diffusers.split(",") if dtype not in ("", "fp32")]
-    return ["diffusers fp32", *(f"diffusers {dtype}" for dtype in types), *args.ours.split(",")]
+    plain = [PLAIN] if args.plain and stage in MODULES else []
+    return ["diffusers fp32", *(f"diffusers {dtype}" for dtype in types), *plain, *args.ours.split(",")]
 
 
 def measure(args: argparse.Namespace, stage: str) -> dict:
@@ -131,14 +138,15 @@ def measure(args: argparse.Namespace, stage: str) -> dict:
         inputs = scratch / "inputs.safetensors"
         if stage in MODULES:
             save_file(module_inputs(args, stage), inputs)
-        names = sides(args)
+        names = sides(args, stage)
         outputs = {side: scratch / f"{place}.safetensors" for place, side in enumerate(names)}
         reports = {side: [] for side in names}
-        for turn, repeat in enumerate(shares(args, stage)):
-            for side in names:
-                print(f"{stage}: {side}, turn {turn + 1}", file=sys.stderr)
-                run = run_diffusers if side.startswith("diffusers") else run_ours
-                reports[side].append(run(args, stage, side, repeat, inputs, outputs[side], turn == 0))
+        for turn, side, repeat in order(args, stage, names):
+            print(f"{stage}: {side}, turn {turn + 1}", file=sys.stderr)
+            run = {"diffusers": run_diffusers, "plain": run_plain}.get(side.split()[0], run_ours)
+            report = run(args, stage, side, repeat, inputs, outputs[side], turn == 0)
+            if turn >= 0:
+                reports[side].append(report)
         key = MODULES[stage][3] if stage in MODULES else PROMPTED[stage]
         tensors = {side: load_file(file)[key] for side, file in outputs.items()}
     reference = tensors["diffusers fp32"]
@@ -147,6 +155,14 @@ def measure(args: argparse.Namespace, stage: str) -> dict:
             "threads": args.threads, "latents": args.latents, "steps": args.steps, "prior_steps": args.prior_steps,
             "seed": args.seed, "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
             "load_before": os.getloadavg()[0]}
+
+
+def order(args: argparse.Namespace, stage: str, names: list[str]) -> list[tuple[int, str, int]]:
+    """Turns of all sides, each with its timed runs. Cold starts of a side follow each other, after one that counts for
+    nothing and brings its files into the page cache, which may not hold those of two sides."""
+    if stage == "cold":
+        return [(turn, side, 1) for side in names for turn in range(-1, args.repeat)]
+    return [(turn, side, repeat) for turn, repeat in enumerate(shares(args, stage)) for side in names]
 
 
 def shares(args: argparse.Namespace, stage: str) -> list[int]:
@@ -158,13 +174,24 @@ def shares(args: argparse.Namespace, stage: str) -> list[int]:
 
 
 def run_diffusers(args, stage, side, repeat, inputs, output, first) -> dict:
-    words = [sys.executable, __file__, "--child", stage, "--dtype", side.split()[1], "--checkpoint", args.checkpoint,
-             "--inputs", inputs, "--outputs", output, "--repeat", repeat, "--threads", args.threads,
-             "--latents", args.latents, "--steps", args.steps, "--prior-steps", args.prior_steps, "--seed", args.seed]
-    report, memory, launched = child(words)
+    report, memory, launched = child(this_script(args, stage, side.split()[1], repeat, inputs, output))
     if stage == "cold":
         report["seconds"] = [report["began"] - launched]
     return {**report, **memory}
+
+
+def run_plain(args, stage, side, repeat, inputs, output, first) -> dict:
+    if first:
+        child(this_script(args, stage, "export", repeat, inputs, output))
+    report, memory, _ = child(this_script(args, stage, "exported", repeat, inputs, output))
+    return {**report, **memory}
+
+
+def this_script(args, stage, what, repeat, inputs, output) -> list:
+    """The command of a child: a type of diffusers, or what is done with the plain export."""
+    return [sys.executable, __file__, "--child", stage, "--dtype", what, "--checkpoint", args.checkpoint,
+            "--inputs", inputs, "--outputs", output, "--repeat", repeat, "--threads", args.threads,
+            "--latents", args.latents, "--steps", args.steps, "--prior-steps", args.prior_steps, "--seed", args.seed]
 
 
 def run_ours(args, stage, side, repeat, inputs, output, first) -> dict:
@@ -202,7 +229,8 @@ def ours(args: argparse.Namespace, side: str, name: str, *words) -> list:
     what, *more = side.split("+")
     runtime, _, precision = what.partition(":")
     chosen = ["--runtime", runtime, *(["--precision", precision] if precision else []), *more]
-    return [args.kandinsky, name, *words, "--model", args.model, "--threads", args.threads, "--json", *chosen]
+    model = [] if any(word.startswith("--model=") for word in more) else ["--model", args.model]
+    return [args.kandinsky, name, *words, *model, "--threads", args.threads, "--json", *chosen]
 
 
 def generate(args, side: str, output: Path, steps: int, size: str | None = None) -> list:
@@ -282,8 +310,14 @@ def child_main(args: argparse.Namespace) -> int:
     import torch
 
     torch.set_num_threads(args.threads)
-    with torch.inference_mode():
-        report = run_module(args) if args.child in MODULES else run_prompted(args)
+    if args.dtype == "exported":
+        report = run_exported(args)
+    elif args.dtype == "export":
+        with torch.no_grad():
+            report = export_module(args)
+    else:
+        with torch.inference_mode():
+            report = run_module(args) if args.child in MODULES else run_prompted(args)
     print(json.dumps(report))
     return 0
 
@@ -296,32 +330,85 @@ def dtype_of(args: argparse.Namespace):
 
 def run_module(args: argparse.Namespace) -> dict:
     """Calls one of diffusers' modules: an untimed call, then timed ones."""
-    import diffusers
     import torch
     from safetensors.torch import load_file, save_file
 
-    kinds = {"prior": diffusers.PriorTransformer, "unet": diffusers.UNet2DConditionModel, "movq": diffusers.VQModel}
     name, output = MODULES[args.child][0], MODULES[args.child][3]
     given = {key: value.to(dtype_of(args)) if value.is_floating_point() and key != "t" else value
              for key, value in load_file(args.inputs).items()}
     start = time.perf_counter()
-    module, info = kinds[name].from_pretrained(
-        component_folder(args.checkpoint, name), torch_dtype=dtype_of(args), use_safetensors=True, output_loading_info=True)
-    for what in ("missing_keys", "mismatched_keys"):
-        if info[what]:
-            sys.exit(f"{name}: {what} {info[what]}")
+    module = module_of(args, name, dtype_of(args))
     if name != "prior":
         module = module.to(memory_format=torch.channels_last)
     opened = time.perf_counter() - start
-    module.eval()
-    call(module, name, given)
-    seconds = []
-    for _ in range(args.repeat):
-        start = time.perf_counter()
-        result = call(module, name, given)
-        seconds.append(time.perf_counter() - start)
+    result, seconds = timed(lambda: call(module, name, given), args.repeat)
     save_file({output: result.float().contiguous()}, args.outputs)
     return {"seconds": seconds, "open": opened, "parameters": sum(p.numel() for p in module.parameters())}
+
+
+def module_of(args: argparse.Namespace, name: str, dtype):
+    """One of diffusers' modules with the checkpoint's weights."""
+    import diffusers
+
+    kinds = {"prior": diffusers.PriorTransformer, "unet": diffusers.UNet2DConditionModel, "movq": diffusers.VQModel}
+    module, info = kinds[name].from_pretrained(
+        component_folder(args.checkpoint, name), torch_dtype=dtype, use_safetensors=True, output_loading_info=True)
+    for what in ("missing_keys", "mismatched_keys"):
+        if info[what]:
+            sys.exit(f"{name}: {what} {info[what]}")
+    return module.eval()
+
+
+def timed(work, repeat: int) -> tuple:
+    """What came of an untimed call and then of timed ones, and their seconds."""
+    result, seconds = work(), []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        result = work()
+        seconds.append(time.perf_counter() - start)
+    return result, seconds
+
+
+def export_module(args: argparse.Namespace) -> dict:
+    """A module as one graph of fixed sizes, as torch.onnx.export writes it, beside the inputs."""
+    import torch
+    from safetensors.torch import load_file
+
+    name, given = MODULES[args.child][0], load_file(args.inputs)
+    module = module_of(args, name, torch.float32)
+
+    class Called(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = module
+
+        def forward(self, *tensors):
+            return call(self.module, name, dict(zip(given, tensors)))
+
+    torch.onnx.export(Called().eval(), tuple(given.values()), exported(args), input_names=list(given), dynamo=True,
+                      external_data=True, verbose=False)
+    return {}
+
+
+def run_exported(args: argparse.Namespace) -> dict:
+    """Runs that graph on ONNX Runtime with its default optimisations."""
+    import onnxruntime
+    from safetensors.numpy import load_file, save_file
+
+    given, output = load_file(args.inputs), MODULES[args.child][3]
+    start = time.perf_counter()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = args.threads
+    session = onnxruntime.InferenceSession(exported(args), options, providers=["CPUExecutionProvider"])
+    opened = time.perf_counter() - start
+    taken = {port.name: given[port.name] for port in session.get_inputs()}
+    result, seconds = timed(lambda: session.run(None, taken)[0], args.repeat)
+    save_file({output: result}, args.outputs)
+    return {"seconds": seconds, "open": opened, "runtime": f"onnx runtime {onnxruntime.__version__}"}
+
+
+def exported(args: argparse.Namespace) -> str:
+    return str(Path(args.inputs).with_name("plain.onnx"))
 
 
 def call(module, name: str, given: dict):
