@@ -24,8 +24,8 @@ const DATA: &str = "graph.data";
 const NOTE: &str = "note.json";
 /// Marks an entry that is being made; what its process left behind is removed by the next.
 const UNFINISHED: &str = ".making-";
-/// The least data for which a graph is kept unasked: below it, opening anew takes a fraction of a second.
-const LEAST: u64 = 64 << 20;
+/// The least data of a graph that is large: below it, opening takes a fraction of a second.
+pub(super) const LARGE: u64 = 64 << 20;
 
 /// Which graphs are kept compiled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
@@ -135,7 +135,7 @@ impl Cache {
         let chosen = match self.mode {
             CacheMode::Off => false,
             CacheMode::All => true,
-            CacheMode::Auto => bytes >= LEAST && is_convolutional(source.component),
+            CacheMode::Auto => bytes >= LARGE && is_convolutional(source.component),
         };
         let there = || self.places(source).iter().any(|place| place.join(NOTE).is_file());
         chosen && (there() || self.places(source).iter().any(|place| has_room(place, source).is_ok()))

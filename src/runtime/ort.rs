@@ -218,7 +218,7 @@ impl Ort {
             let compile = |graph: &Path, data: &str| {
                 ort_compiled::compile(environment, source, graph, data).map_err(told)
             };
-            let load = |graph: &Path| ort_compiled::open_compiled(environment, graph).map_err(told);
+            let load = |graph: &Path| ort_compiled::open_compiled(environment, source, graph).map_err(told);
             let (session, notes) = self.cache.open(source, &compile, &load);
             self.notes.lock().unwrap_or_else(PoisonError::into_inner).extend(notes);
             Ok(session)
@@ -239,7 +239,7 @@ fn session(
     profile: Option<&Path>,
 ) -> ort::Result<Session> {
     let mut builder =
-        ort_compiled::builder(environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
+        ort_compiled::builder(environment, source)?.with_optimization_level(GraphOptimizationLevel::All)?;
     if let Some(log) = log {
         let tell = move |_: LogLevel, _: &str, _: &str, _: &str, line: &str| log(line);
         builder = builder.with_logger(Arc::new(tell))?.with_log_level(LogLevel::Info)?;

@@ -103,7 +103,7 @@ pub fn film(w: &Scope<'_>, c: &Unet) -> Result<()> {
     let emb = w.reshape(&silu(w, &emb)?, &[-1, i64::try_from(c.time()).map_err(|e| w.wrong(e))?])?; // (T·B, E)
     let [weight, bias] = film_weights(w, c)?;
     let total = block_channels(c).iter().map(|(_, channels)| 2 * channels).sum();
-    let film = w.gemm_transposed(&emb, &weight, &bias)?; // (T·B, C)
+    let film = w.gemm_transposed(&emb, &weight, Some(&bias))?; // (T·B, C)
     let shape = w.concat(&[&w.side(&t, 0), &w.side(&aug, 0), &w.ints(&[-1])?], 0)?;
     let film = w.reshape_to(&film, &shape, vec![None, None, Some(total)]);
     w.output("film", &film, &format!("steps, batch, {total}"))

@@ -7,28 +7,46 @@ use kandinsky_models::manifest::Target;
 
 /// Rows (.., in) to (.., out).
 pub fn linear(w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
-    let product = linear_no_bias(w, x, out)?;
-    w.add(&product, &w.tensor("bias", &[out])?)
+    let bias = w.tensor("bias", &[out])?;
+    if w.target() == Target::Portable {
+        return rows(w, x, out, Some(&bias));
+    }
+    w.add(&linear_no_bias(w, x, out)?, &bias)
 }
 
 /// As [`linear`], without a bias.
 pub fn linear_no_bias(w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
-    let columns = w.known(x, x.dims().len().saturating_sub(1))?;
-    w.matmul(x, &columns_by_rows(w, out, columns)?)
+    if w.target() == Target::Portable {
+        return rows(w, x, out, None);
+    }
+    w.matmul(x, &w.transposed("weight", [out, last(w, x)?])?)
 }
 
-/// The weights (in, out) of rows. Portable graphs store them as the checkpoint does and exchange their sides where
-/// they are read: OpenVINO packs such weights as they lie, and would keep a second copy of any others.
-fn columns_by_rows(w: &Scope<'_>, out: usize, columns: usize) -> Result<Value> {
-    if w.target() == Target::Portable {
-        return w.transpose(&w.tensor("weight", &[out, columns])?, &[1, 0]);
+/// Rows by the weights (out, in) as the checkpoint stores them, in a product that takes them so: every runtime reads them
+/// where they lie. With their sides exchanged in the graph ONNX Runtime copies all of them as it opens it; exchanged in the
+/// file OpenVINO keeps a second copy.
+fn rows(w: &Scope<'_>, x: &Value, out: usize, bias: Option<&Value>) -> Result<Value> {
+    let columns = last(w, x)?;
+    let weight = w.tensor("weight", &[out, columns])?;
+    let side = |n: usize| i64::try_from(n).map_err(|e| w.wrong(e));
+    if x.dims().len() == 2 {
+        return w.gemm_transposed(x, &weight, bias);
     }
-    w.transposed("weight", [out, columns])
+    let product = w.gemm_transposed(&w.reshape(x, &[-1, side(columns)?])?, &weight, bias)?; // (.., out)
+    let outer = x.dims().len() - 1;
+    let mut dims = x.dims().get(..outer).unwrap_or_default().to_vec();
+    let sides = w.concat(&[&w.first_sides(x, outer)?, &w.ints(&[side(out)?])?], 0)?;
+    dims.push(Some(out));
+    Ok(w.reshape_to(&product, &sides, dims))
+}
+
+fn last(w: &Scope<'_>, x: &Value) -> Result<usize> {
+    w.known(x, x.dims().len().saturating_sub(1))
 }
 
 /// As [`linear`], by the weights `part` below this place with something folded in.
 pub fn linear_folded(w: &Scope<'_>, part: &str, x: &Value, out: usize, folded: Folded<'_>) -> Result<Value> {
-    let columns = w.known(x, x.dims().len().saturating_sub(1))?;
+    let columns = last(w, x)?;
     let [weight, bias] = w.folded(part, [out, columns], folded)?;
     let w = w.at(part);
     w.add(&w.matmul(x, &weight)?, &bias)

@@ -90,14 +90,18 @@ impl Scope<'_> {
         Ok(self.one("MatMul", &[a, b], vec![], dims))
     }
 
-    /// a · bᵀ + c of matrices a (M, K), b (N, K) and a row c (N).
-    pub fn gemm_transposed(&self, a: &Value, b: &Value, c: &Value) -> Result<Value> {
-        let (&[m, k], &[n, k2], &[n2]) = (&a.dims[..], &b.dims[..], &c.dims[..]) else {
+    /// a · bᵀ + c of matrices a (M, K), b (N, K) and, where there is one, a row c (N).
+    pub fn gemm_transposed(&self, a: &Value, b: &Value, c: Option<&Value>) -> Result<Value> {
+        let (&[m, k], &[n, k2]) = (&a.dims[..], &b.dims[..]) else {
             return Err(self.wrong("a product of other than matrices"));
         };
         self.same(k, k2)?;
-        self.same(n, n2)?;
-        Ok(self.one("Gemm", &[a, b, c], vec![int("transB", 1)], vec![m, n]))
+        if let Some(c) = c {
+            let &[n2] = &c.dims[..] else { return Err(self.wrong("a sum with other than a row")) };
+            self.same(n, n2)?;
+        }
+        let inputs: Vec<&Value> = [a, b].into_iter().chain(c).collect();
+        Ok(self.one("Gemm", &inputs, vec![int("transB", 1)], vec![m, n]))
     }
 
     /// Convolution of x (B, C, H, W) with kernel (O, C, k, k); `pads` are zeros at top, left, bottom, right.
@@ -247,6 +251,12 @@ impl Scope<'_> {
     /// The sides of x, as integers.
     pub fn shape(&self, x: &Value) -> Value {
         self.typed("Shape", &[x], vec![], vec![Some(x.dims.len())], Element::I64)
+    }
+
+    /// The first sides of x, as integers.
+    pub fn first_sides(&self, x: &Value, count: usize) -> Result<Value> {
+        let end = i64::try_from(count).map_err(|e| self.wrong(e))?;
+        Ok(self.typed("Shape", &[x], vec![int("start", 0), int("end", end)], vec![Some(count)], Element::I64))
     }
 
     /// One side of x, as a list of one integer.
