@@ -150,8 +150,8 @@ fn a_picture_that_comes_again_is_not_encoded_again() {
     assert!(first.latents == second.latents && first.latents == without.latents);
 }
 
-/// The constants were computed on tract at export, so on tract they are what the engine computes; padding that
-/// the constants lack moves rounding alone.
+/// The constants were computed on tract at export, on a processor whose products may round otherwise than those here;
+/// padding that the constants lack moves rounding alone, too.
 #[test]
 fn the_constants_of_the_model_are_what_is_computed_without_them() {
     let (with, calls) = draw(&engine(&options("tract")), &request());
@@ -160,7 +160,10 @@ fn the_constants_of_the_model_are_what_is_computed_without_them() {
     let worst = with.pictures[0].bytes().iter().zip(computed.pictures[0].bytes());
     let worst = worst.map(|(a, b)| a.abs_diff(*b)).max().unwrap();
     assert!(worst <= 1, "{worst}");
-    assert!(with.negative_image_embeds == computed.negative_image_embeds, "the picture of zeros is the same");
+    let (zeros, ours) = (&with.negative_image_embeds, &computed.negative_image_embeds);
+    let size = zeros.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    let distance = zeros.iter().zip(ours).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs())) / size;
+    assert!(distance <= 1e-5, "the picture of zeros differs by {distance}");
     for (part, input) in [
         (Component::TextEncoder, "ids"),
         (Component::MultilingualEncoder, "ids"),
