@@ -126,13 +126,8 @@ fn tiers(runtimes: &[Finding]) -> Vec<Tier> {
         (Some(feature), true) => (true, format!("openvino, on {feature}")),
         (Some(feature), false) => (false, format!("the processor has {feature}; openvino is missing")),
         (None, _) => {
-            let wanted = precision::BF16.join(" or ");
-            (
-                false,
-                format!(
-                    "needs a processor with {wanted}; in f32 graphs exported --with winograd are quicker"
-                ),
-            )
+            let how = format!("needs a processor with {}", precision::BF16.join(" or "));
+            (false, how + "; in f32 graphs exported --with winograd are quicker")
         }
     };
     let f16 = match (works("cuda"), works("tensorrt")) {

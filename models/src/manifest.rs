@@ -220,6 +220,13 @@ pub struct GraphSpec {
     pub outputs: Vec<Port>,
 }
 
+impl GraphSpec {
+    /// Bytes of its data file; 0 where it has none.
+    pub fn data_bytes(&self) -> u64 {
+        self.data.as_ref().map_or(0, |data| data.bytes)
+    }
+}
+
 /// An input or output of a graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -136,7 +136,7 @@ fn of_stage(
     let graphs = stage.graphs(bench, &name)?;
     let manifest = bench.engine.manifest();
     let weights = graphs.iter().filter_map(|graph| manifest.components.get(graph.name()));
-    let weight_bytes = weights.map(|spec| spec.data.as_ref().map_or(0, |data| data.bytes)).sum();
+    let weight_bytes = weights.map(|spec| spec.data_bytes()).sum();
     let times = Times::of(seconds);
     Ok(Measured::new((name, stage.doc), graphs, times, (weight_bytes, counted), memory, machine.peak))
 }

@@ -51,7 +51,7 @@ impl fmt::Display for Contents {
         let (mut parameters, mut bytes) = (0, 0);
         for component in Component::ALL {
             let Some(spec) = m.components.get(component.name()) else { continue };
-            let size = spec.graph.bytes + spec.data.as_ref().map_or(0, |data| data.bytes);
+            let size = spec.graph.bytes + spec.data_bytes();
             writeln!(f, "{component:<21} {:>13} {size:>14}", spec.parameters)?;
             writeln!(f, "  {} -> {}", ports(&spec.inputs), ports(&spec.outputs))?;
             parameters += spec.parameters;

@@ -63,7 +63,7 @@ fn cost(networks: &Networks, component: Component, job: &Job) -> Result<Cost> {
     let spec = folder.graph(component)?;
     // Runtimes widen half floats as they open a graph.
     let widened = if folder.manifest().precision == Precision::F16 { 2 } else { 1 };
-    let weights = spec.data.as_ref().map_or(0, |data| data.bytes).saturating_mul(widened);
+    let weights = spec.data_bytes().saturating_mul(widened);
     let rates = networks.rates(component)?;
     let running = running(folder, component, weights, (&rates, job))?;
     Ok(Cost::new(&rates, component, (weights, spec.graph.bytes), running))

@@ -131,11 +131,10 @@ impl Cache {
 
     /// Whether a graph is kept: the mode says so, and it is there or there is room for it.
     pub fn wants(&self, source: &GraphSource) -> bool {
-        let bytes = source.spec.data.as_ref().map_or(0, |data| data.bytes);
         let chosen = match self.mode {
             CacheMode::Off => false,
             CacheMode::All => true,
-            CacheMode::Auto => bytes >= LARGE && is_convolutional(source.component),
+            CacheMode::Auto => source.spec.data_bytes() >= LARGE && is_convolutional(source.component),
         };
         let there = || self.places(source).iter().any(|place| place.join(NOTE).is_file());
         chosen && (there() || self.places(source).iter().any(|place| has_room(place, source).is_ok()))
@@ -341,7 +340,7 @@ fn lock(path: &Path) -> Result<Option<File>> {
 
 /// The disk must hold twice what an entry can take, so that keeping it never fills one.
 fn has_room(place: &Path, source: &GraphSource) -> Result<()> {
-    let bytes = source.spec.data.as_ref().map_or(0, |data| data.bytes) + source.spec.graph.bytes;
+    let bytes = source.spec.data_bytes() + source.spec.graph.bytes;
     // Half floats are widened, and channels rounded up to whole vectors.
     let need = bytes / 4 * 5;
     let there = place.ancestors().find(|folder| folder.is_dir());

@@ -47,7 +47,7 @@ fn packs(source: &GraphSource) -> bool {
             | Component::InpaintContext
             | Component::InpaintFilm
     );
-    !once || source.spec.data.as_ref().is_none_or(|data| data.bytes < LARGE)
+    !once || source.spec.data_bytes() < LARGE
 }
 
 /// Optimises a graph for this processor and saves it to `graph`, its weights to the file `data` beside it. Packed
