@@ -8,10 +8,10 @@ Needs numpy, onnx and onnxruntime.
 """
 
 import argparse
-import time
 
 import numpy as np
 import onnxruntime
+from compare_diffusers import opened_on_ort, relative_l2, timed
 from onnx import TensorProto, helper, numpy_helper
 
 BLOCK = 32
@@ -36,9 +36,10 @@ def main() -> None:
         base, expected = None, None
         for form, level in FORMS.items():
             session = open_product(weights, level, args.threads)
-            result, took = least(lambda: session.run(None, {"x": x})[0], args.repeat)
+            result, seconds = timed(lambda: session.run(None, {"x": x})[0], args.repeat)
+            took = min(seconds)
             base, expected = base or took, result if expected is None else expected
-            error = np.linalg.norm(result - expected) / np.linalg.norm(expected)
+            error = relative_l2(result, expected)
             print(f"| {name} ({rows}, {inner}, {outer}) | {form} | {took * 1e3:.2f} | {base / took:.2f} | {error:.1e} |")
 
 
@@ -58,18 +59,7 @@ def open_product(weights: np.ndarray, level: int | None, threads: int) -> onnxru
     graph = helper.make_graph([node], "product", ports[:1], ports[1:], held)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)])
     model.ir_version = 9
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def least(work, repeat: int) -> tuple:
-    result, took = work(), []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        result = work()
-        took.append(time.perf_counter() - start)
-    return result, min(took)
+    return opened_on_ort(model.SerializeToString(), threads)
 
 
 if __name__ == "__main__":
