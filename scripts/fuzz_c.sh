@@ -14,13 +14,10 @@ seed=${2:-1}
 
 target=$(rustc -vV | sed -n 's/^host: //p')
 folder=target/asan
-major=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\([0-9]*\)\..*"/\1/p' Cargo.toml)
 # The sanitizer of a stable compiler is behind this word; nothing else of the nightly language is used.
 RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=$folder \
-    cargo rustc --release --locked --lib --crate-type cdylib --target "$target" -- \
-    -C "link-arg=-Wl,-soname,libkandinsky.so.$major"
+    cargo rustc --release --locked --lib --crate-type cdylib --target "$target"
 library=$folder/$target/release
-ln -sf libkandinsky.so "$library/libkandinsky.so.$major"
 clang -std=c11 -g -O1 -fsanitize=address -Iinclude tests/c/fuzz.c -o "$folder/fuzz" -L"$library" -lkandinsky -lpthread
 
 model=$folder/tiny

@@ -29,15 +29,14 @@ const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 struct Installed {
     folder: PathBuf,
     prefix: PathBuf,
-    tiny: PathBuf,
 }
 
 static INSTALLED: LazyLock<Installed> = LazyLock::new(|| {
     let folder = model::scratch("installed");
     std::fs::create_dir_all(&folder).unwrap();
-    let (prefix, tiny) = (folder.join("prefix"), model::TINY.clone());
+    let prefix = folder.join("prefix");
     run(Command::new(root().join("scripts/install.sh")).arg(&prefix));
-    Installed { folder, prefix, tiny }
+    Installed { folder, prefix }
 });
 
 impl Installed {
@@ -148,7 +147,7 @@ fn every_null_and_every_bad_handle_of_every_function_is_a_status() {
     std::fs::write(&source, text).unwrap();
     let program = INSTALLED.program("refused", "gcc", &["-std=c11", "-fsanitize=address", path(&source)]);
     asan_is_in(&program);
-    let said = run(INSTALLED.command(&program).arg(&INSTALLED.tiny).env("ASAN_OPTIONS", "detect_leaks=0"));
+    let said = run(INSTALLED.command(&program).arg(&*model::TINY).env("ASAN_OPTIONS", "detect_leaks=0"));
     assert_eq!(said.trim(), format!("{calls} calls"));
     assert!(calls > 300, "{calls}");
 }
@@ -251,7 +250,7 @@ fn random_sequences_are_what_the_model_says() {
     let sequences = std::env::var("KANDINSKY_C_SEQUENCES").unwrap_or_else(|_| "20000".to_owned());
     let said = run(INSTALLED
         .command(&program)
-        .arg(&INSTALLED.tiny)
+        .arg(&*model::TINY)
         .args([&sequences, "7"])
         .env("ASAN_OPTIONS", "detect_leaks=0"));
     println!("{said}");
@@ -318,7 +317,7 @@ fn the_examples_are_clean_under_valgrind() {
 fn quick_model(installed: &Installed) -> PathBuf {
     let quick = installed.folder.join("quick");
     std::fs::create_dir_all(&quick).unwrap();
-    for entry in std::fs::read_dir(&installed.tiny).unwrap().map(|entry| entry.unwrap().path()) {
+    for entry in std::fs::read_dir(&*model::TINY).unwrap().map(|entry| entry.unwrap().path()) {
         std::fs::copy(&entry, quick.join(entry.file_name().unwrap())).unwrap();
     }
     let manifest = quick.join("model.json");
