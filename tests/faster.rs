@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+#[path = "common/model.rs"]
+#[allow(dead_code, reason = "of what the tests share, a part is used here")]
+mod model;
+
 use kandinsky::component::calls::Calls;
 use kandinsky::progress::Watch;
 use kandinsky::request::{Interval, Part};
@@ -150,7 +154,17 @@ fn a_picture_that_comes_again_is_not_encoded_again() {
     assert!(first.latents == second.latents && first.latents == without.latents);
 }
 
-/// The constants were computed on tract at export, on a processor whose products may round otherwise than those here;
+/// The constants are computed on tract at export, so on tract and on this processor they are what the engine computes.
+#[test]
+fn the_constants_of_a_model_exported_here_are_the_same_to_the_bit() {
+    let open = |options: &RuntimeOptions| Engine::open_with(&*model::TINY, options).unwrap();
+    let (with, _) = draw(&open(&options("tract")), &request());
+    let without = RuntimeOptions { no_constants: true, ..options("tract") };
+    let (computed, _) = draw(&open(&without), &request());
+    assert!(with.negative_image_embeds == computed.negative_image_embeds, "the picture of zeros is the same");
+}
+
+/// The bundled model's constants were computed on tract at export, on a processor whose products may round otherwise than those here;
 /// padding that the constants lack moves rounding alone, too.
 #[test]
 fn the_constants_of_the_model_are_what_is_computed_without_them() {
