@@ -38,6 +38,7 @@ use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Relative L2 of f16 against f32.
 const TOLERANCE: f64 = 2e-2;
@@ -351,13 +352,15 @@ fn relative(found: &Tensor, expected: &Tensor) -> f64 {
     (error / size).sqrt()
 }
 
-/// Runs a graph of a folder on made-up inputs, after `change`.
+/// Runs a graph of a folder on made-up inputs, after `change`. Tests run at once, so that each call has a file of its own.
 fn outputs(target: Target, component: Component, change: impl Fn(&mut ModelProto)) -> Vec<(String, Value)> {
     let opened = Folder::open(folder(target)).unwrap();
     let spec = opened.graph(component).unwrap().clone();
     let mut model = read(&opened.root().join(&spec.graph.path));
     change(&mut model);
-    let path = opened.root().join(format!("{}.changed.onnx", spec.graph.path));
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let path = opened.root().join(format!("{}.{call}.onnx", spec.graph.path));
     std::fs::write(&path, model.encode_to_vec()).unwrap();
     let options = RuntimeOptions { runtime: "ort".to_owned(), ..Default::default() };
     let runtime = runtime::select(&options).unwrap().runtime;
