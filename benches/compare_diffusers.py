@@ -68,14 +68,18 @@ def main() -> int:
     begin = time.perf_counter()
     record = earlier(args)
     for stage in args.stages:
-        record["stages"][stage] = measure(args, stage)
-        record["stages"][stage]["command"] = command()
+        record["stages"][entry(args, stage)] = {**measure(args, stage), "command": command()}
         if args.results:
             write(args.results, record)
         print(f"{stage} done after {time.perf_counter() - begin:.0f} s", file=sys.stderr)
     print(markdown(record))
     print(f"total {time.perf_counter() - begin:.0f} s with {args.repeat} runs a side", file=sys.stderr)
-    return int(any(too_far(args, record["stages"][stage]) for stage in args.stages))
+    return int(any(too_far(args, record["stages"][entry(args, stage)]) for stage in args.stages))
+
+
+def entry(args: argparse.Namespace, stage: str) -> str:
+    """What a stage is called in the results: pictures of other steps stand beside each other."""
+    return f"picture, {args.steps} steps" if stage == "picture" else stage
 
 
 def arguments() -> argparse.Namespace:
@@ -90,7 +94,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--stages", default=",".join(STAGES), help="default: %(default)s")
     parser.add_argument("--ours", default="ort", metavar="SIDE,SIDE,…",
                         help="our sides, each RUNTIME or RUNTIME:PRECISION, such as ort,tract,auto:bf16; more options "
-                             "of the command follow a +, such as ort+--memory=4G (default: %(default)s)")
+                             "of the command follow a + and take the place of its own, such as ort+--memory=4G or "
+                             "ort+--steps=16+--sampler=dpmpp_2m_karras (default: %(default)s)")
     parser.add_argument("--diffusers", default="fp32,bf16", help="diffusers' types (default: %(default)s)")
     parser.add_argument("--plain", action="store_true", help="measure the obvious export as well")
     parser.add_argument("--latents", type=int, default=64, metavar="SIDE",
@@ -229,8 +234,10 @@ def ours(args: argparse.Namespace, side: str, name: str, *words) -> list:
     what, *more = side.split("+")
     runtime, _, precision = what.partition(":")
     chosen = ["--runtime", runtime, *(["--precision", precision] if precision else []), *more]
-    model = [] if any(word.startswith("--model=") for word in more) else ["--model", args.model]
-    return [args.kandinsky, name, *words, *model, "--threads", args.threads, "--json", *chosen]
+    named = {word.partition("=")[0] for word in more}
+    words = [*words, "--model", args.model, "--threads", args.threads]
+    kept = [word for before, word in zip([None, *words], words) if not named & {word, before}]
+    return [args.kandinsky, name, *kept, "--json", *chosen]
 
 
 def generate(args, side: str, output: Path, steps: int, size: str | None = None) -> list:
@@ -618,7 +625,7 @@ def markdown(record: dict) -> str:
              "| stage | side | open, s | once a prompt, s | median, s | spread | × diffusers fp32 | peak, MB "
              "| private, MB | relative L2 | guided |",
              "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]
-    for stage in (stage for stage in STAGES if stage in record["stages"]):
+    for stage in sorted(record["stages"], key=lambda name: STAGES.index(name.partition(",")[0])):
         found = record["stages"][stage]["sides"]
         reference = found["diffusers fp32"]["seconds"]
         for side, s in found.items():

@@ -1,7 +1,18 @@
 //! Tiers of precision: what each draws, what is chosen and said, and what is refused by name.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, clippy::as_conversions, reason = "a test fails by panicking")]
 
-use kandinsky::runtime::precision::bf16_feature;
+#[path = "common/model.rs"]
+#[allow(dead_code, reason = "of what the tests share, a part is used here")]
+mod model;
+
+use kandinsky::rng::{Normals, TorchCpu};
+use kandinsky::runtime::precision::{Precision, bf16_feature};
+use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
+use kandinsky::tensor::{Tensor, Value};
+use kandinsky_models::manifest::WAVES;
+use kandinsky_models::{Component, Folder};
+use ndarray::IxDyn;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -69,6 +80,68 @@ fn bf16_draws_nearly_the_same_picture_or_says_what_it_needs() {
     let (_, mean) = distance(&f32, &bf16);
     assert!(mean > 0.0, "bf16 was not used: every pixel is the same");
     assert!(mean < 6.0, "the pictures differ by {mean} on average");
+}
+
+/// What the graph of scales and shifts of a folder gives at some times: the waves where it has them, and the film.
+fn film(folder: &Path, runtime: &str, precision: Precision) -> (Option<Tensor>, Tensor) {
+    let folder = Folder::open(folder).unwrap();
+    let (component, spec) = (Component::UnetFilm, folder.graph(Component::UnetFilm).unwrap().clone());
+    let width = spec.inputs.iter().find(|port| port.name == "aug").unwrap().fixed(1).unwrap();
+    let options = RuntimeOptions { runtime: runtime.to_owned(), precision, ..Default::default() };
+    let runtime = runtime::select(&options).unwrap().runtime;
+    let path = folder.root().join(&spec.graph.path);
+    let mut graph = runtime.open(&GraphSource { component, path, spec }).unwrap();
+    let t = Tensor::from_shape_vec(IxDyn(&[TIMES.len()]), TIMES.to_vec()).unwrap();
+    let aug = TorchCpu::new(7).normal(&[2, width]).unwrap();
+    let mut outputs = graph.run(&[("t", t.into()), ("aug", aug.into())]).unwrap();
+    let mut take = |name: &str| {
+        let place = outputs.iter().position(|(found, _)| found == name)?;
+        let Value::F32(tensor) = outputs.swap_remove(place).1 else { panic!("{name} is not f32") };
+        Some(tensor)
+    };
+    (take(WAVES), take("film").unwrap())
+}
+
+const TIMES: [f32; 4] = [999.0, 541.0, 340.5, 1.0];
+
+fn relative(found: &Tensor, expected: &Tensor) -> f32 {
+    let square = |tensor: &Tensor| tensor.iter().map(|x| x * x).sum::<f32>();
+    (square(&(found - expected)) / square(expected)).sqrt()
+}
+
+#[test]
+fn times_are_embedded_in_f32_in_every_tier() {
+    let bf16 = bf16_feature().map(|_| ("openvino", Precision::Bf16, 1e-2));
+    let tiers =
+        [("ort", Precision::F32, 1e-6), ("tract", Precision::F32, 1e-5), ("openvino", Precision::F32, 1e-5)];
+    let (_, expected) = film(&model::TINY, "ort", Precision::F32);
+    for (runtime, precision, limit) in tiers.into_iter().chain(bf16) {
+        let (waves, film) = film(&model::TINY, runtime, precision);
+        let waves = waves.expect("a graph exported here has waves");
+        let half = waves.shape()[1] / 2;
+        for (t, row) in TIMES.iter().zip(waves.outer_iter()) {
+            for i in 0..half {
+                let angle = f64::from(*t) * 10_000_f64.powf(-(i as f64) / half as f64);
+                let (cos, sin) = (f64::from(row[i]), f64::from(row[half + i]));
+                let worst = (cos - angle.cos()).abs().max((sin - angle.sin()).abs());
+                assert!(worst < 2e-4, "{runtime} {precision}: at time {t}, wave {i} is off by {worst}");
+            }
+        }
+        let distance = relative(&film, &expected);
+        assert!(distance <= limit, "{runtime} {precision}: the film is {distance} away");
+    }
+}
+
+#[test]
+fn graphs_without_waves_are_computed_in_f32() {
+    let emoji = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/emoji"));
+    let (waves, expected) = film(emoji, "ort", Precision::F32);
+    assert!(waves.is_none(), "the bundled model has waves now: take another without");
+    let tiers = [Some(Precision::F32), bf16_feature().map(|_| Precision::Bf16)];
+    for precision in tiers.into_iter().flatten() {
+        let distance = relative(&film(emoji, "openvino", precision).1, &expected);
+        assert!(distance < 1e-5, "{precision}: the film is {distance} away");
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@ pub const FILE_NAME: &str = "model.json";
 /// Rewrites whose graphs keep to the reference in f32 alone: their sums and differences of neighbours would cost a
 /// narrower type most of its digits.
 pub const F32_REWRITES: [&str; 1] = ["winograd"];
+/// An output of portable graphs that take times: the cosines and sines of the time embedding, for precision alone.
+pub const WAVES: &str = "waves";
 
 /// Everything that a model folder says of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,12 +62,12 @@ pub enum Component {
     /// Prior over the prompt: hidden f32\[B,S,D\], pooled f32\[B,D\], mask f32\[B,S\] → k, v
     /// f32\[B,L·heads,S+1,head\].
     PriorPrefix,
-    /// Prior over time, x and the answer: x f32\[B,D\], t f32\[B\], k, v, mask f32\[B,S\] → x0 f32\[B,D\].
+    /// Prior over time, x and the answer: x f32\[B,D\], t f32\[B\], k, v, mask f32\[B,S\] → x0 f32\[B,D\] (and [`WAVES`]).
     PriorStep,
     /// What the UNet's attention sees of the prompt: text_hidden f32\[B,77,W\], text_pooled f32\[B,D\],
     /// image_embed f32\[B,D\] → k, v f32\[B,Σheads,87,head\], aug f32\[B,E\].
     UnetContext,
-    /// Scale and shift of every residual block: t f32\[T\], aug f32\[B,E\] → film f32\[T,B,C\].
+    /// Scale and shift of every residual block: t f32\[T\], aug f32\[B,E\] → film f32\[T,B,C\] (and [`WAVES`]).
     UnetFilm,
     /// One denoising step: sample f32\[B,4 or 9,h,w\], film f32\[B,C\], k, v → out f32\[B,8,h,w\].
     UnetStep,

@@ -10,7 +10,7 @@ use super::{Graph, GraphSource, Precision, Runtime, RuntimeOptions, arranged, ch
 use crate::error::{Error, Kind, Result};
 use crate::plan::Rates;
 use crate::tensor::{Tensor, Value};
-use kandinsky_models::manifest::{Dtype, Port};
+use kandinsky_models::manifest::{Dtype, Port, WAVES};
 use ndarray::{ArrayD, IxDyn};
 use openvino::{
     Core, DeviceType, Dimension, ElementType, InferRequest, InferenceError, PartialShape, RwPropertyKey,
@@ -41,7 +41,7 @@ impl OpenVino {
             Error::new(Kind::NoRuntime, format!("{path} cannot be used: {reason}"))
         };
         let mut core = Core::new().map_err(|e| unusable(e.to_string()))?;
-        for (key, value) in properties(precision, threads) {
+        for (key, value) in properties(threads) {
             core.set_property(&DeviceType::CPU, &key, &value).map_err(|e| unusable(e.to_string()))?;
         }
         Ok(Self { library, core: Arc::new(Mutex::new(core)), precision, threads })
@@ -49,14 +49,22 @@ impl OpenVino {
 }
 
 /// What every graph is compiled with.
-fn properties(precision: Precision, threads: usize) -> [(RwPropertyKey, String); 4] {
-    // One request at a time with all threads; f32 must not be lowered by the library's own choice.
+fn properties(threads: usize) -> [(RwPropertyKey, String); 3] {
+    // One request at a time with all threads.
     [
         (RwPropertyKey::HintPerformanceMode, "LATENCY".to_owned()),
         (RwPropertyKey::NumStreams, "1".to_owned()),
         (RwPropertyKey::InferenceNumThreads, threads.to_string()),
-        (RwPropertyKey::HintInferencePrecision, precision.name().to_owned()),
     ]
+}
+
+/// What a graph is computed in where `wanted` was chosen. In bf16 every value between two operators is rounded, of times
+/// their angles too, by as much as 2 radians; not so in graphs that have the waves for an output, since what ends in an
+/// output stays f32. Those drawn without it are computed in f32.
+fn precision_of(source: &GraphSource, wanted: Precision) -> Precision {
+    let has = |ports: &[Port], name: &str| ports.iter().any(|port| port.name == name);
+    let rounds = has(&source.spec.inputs, "t") && !has(&source.spec.outputs, WAVES);
+    if rounds { Precision::F32 } else { wanted }
 }
 
 impl Runtime for OpenVino {
@@ -66,16 +74,20 @@ impl Runtime for OpenVino {
     }
 
     fn open(&self, source: &GraphSource) -> Result<Box<dyn Graph>> {
-        let mut graph =
-            OpenVinoGraph { source: source.clone(), core: Arc::clone(&self.core), compiled: None };
+        let mut graph = OpenVinoGraph {
+            source: source.clone(),
+            core: Arc::clone(&self.core),
+            precision: precision_of(source, self.precision),
+            compiled: None,
+        };
         if spatial(&graph.source.spec.inputs).is_empty() {
             graph.compile(Vec::new())?;
         }
         Ok(Box::new(graph))
     }
 
-    fn rates(&self, _source: &GraphSource) -> Rates {
-        if self.precision == Precision::Bf16 { BF16 } else { F32 }
+    fn rates(&self, source: &GraphSource) -> Rates {
+        if precision_of(source, self.precision) == Precision::Bf16 { BF16 } else { F32 }
     }
 }
 
@@ -98,6 +110,7 @@ const BF16: Rates = Rates { weights: 50, convolutions: 50, unet_maps: 10, movq_m
 struct OpenVinoGraph {
     source: GraphSource,
     core: Arc<Mutex<Core>>,
+    precision: Precision,
     /// The sides it was compiled for. One is kept: a compiled UNet holds its weights once more.
     compiled: Option<(Vec<usize>, InferRequest)>,
 }
@@ -148,6 +161,10 @@ impl OpenVinoGraph {
         let shapes = shapes.map_err(refused)?;
         let names = self.source.spec.inputs.iter().map(|port| port.name.as_str());
         model.reshape(&names.zip(&shapes).collect::<Vec<_>>()).map_err(refused)?;
+        // Said for each graph, and for f32 too: the library would lower it by a choice of its own.
+        let precision = self.precision.name();
+        core.set_property(&DeviceType::CPU, &RwPropertyKey::HintInferencePrecision, precision)
+            .map_err(refused)?;
         let mut compiled = core.compile_model(&model, DeviceType::CPU).map_err(refused)?;
         self.compiled = Some((sides, compiled.create_infer_request().map_err(refused)?));
         Ok(())

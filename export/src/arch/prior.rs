@@ -126,7 +126,7 @@ fn text_tokens(w: &Scope<'_>, c: &Prior, tokens: &str) -> Result<(Value, Value)>
 
 /// Time, x and the place of the answer with their positions (B, 3, W).
 fn step_tokens(w: &Scope<'_>, c: &Prior, x: &Value, t: &Value) -> Result<Value> {
-    let time = time_embed(&w.at("time_embedding"), t, c.width(), c.width())?; // (B, W)
+    let time = time_embed(&w.at("time_embedding"), (t, "batch"), c.width(), c.width())?; // (B, W)
     let batch = w.side(x, 0);
     let x = w.unsqueeze(&linear(&w.at("proj_in"), x, c.width())?, &[1])?; // (B, 1, W)
     let prd = w.tensor("prd_embedding", &[1, 1, c.width()])?;

@@ -98,7 +98,7 @@ pub fn context(w: &Scope<'_>, c: &Unet) -> Result<()> {
 pub fn film(w: &Scope<'_>, c: &Unet) -> Result<()> {
     let t = w.wide().input("t", F32, "steps")?;
     let aug = w.input("aug", F32, &format!("batch, {}", c.time()))?;
-    let time = time_embed(&w.at("time_embedding"), &t, c.outermost(), c.time())?; // (T, E)
+    let time = time_embed(&w.at("time_embedding"), (&t, "steps"), c.outermost(), c.time())?; // (T, E)
     let emb = w.add(&w.unsqueeze(&time, &[1])?, &w.unsqueeze(&aug, &[0])?)?; // (T, B, E)
     let emb = w.reshape(&silu(w, &emb)?, &[-1, i64::try_from(c.time()).map_err(|e| w.wrong(e))?])?; // (T·B, E)
     let [weight, bias] = film_weights(w, c)?;
@@ -177,7 +177,7 @@ pub fn unsplit(w: &Scope<'_>, c: &Unet) -> Result<()> {
     let sample = sample(w, c)?;
     let t = w.wide().input("t", F32, "batch")?;
     let (tokens, aug) = prompt(w, c)?;
-    let time = time_embed(&w.at("time_embedding"), &t, c.outermost(), c.time())?;
+    let time = time_embed(&w.at("time_embedding"), (&t, "batch"), c.outermost(), c.time())?;
     let emb = silu(w, &w.add(&time, &aug)?)?; // (B, E)
     let (out, _) = walk(w, c, sample, None, &Computed { c, emb, tokens })?;
     output(w, c, &out)

@@ -4,19 +4,25 @@ use crate::Result;
 use crate::block::{linear, silu};
 use crate::graph::{Scope, Value};
 use crate::number::{float, narrow};
+use kandinsky_models::manifest::{Target, WAVES};
 
 /// The longest wavelength over 2π.
 const MAX_PERIOD: f64 = 10_000.0;
 
-/// Cosines, then sines, of times (T), which are f32 on every target, at `channels`/2 wavelengths, through two layers: (T, out).
-pub fn time_embed(w: &Scope<'_>, t: &Value, channels: usize, out: usize) -> Result<Value> {
+/// Cosines, then sines, of times t (T), which are f32 on every target, at `channels`/2 wavelengths, through two layers:
+/// (T, out). `axis` is what the graph calls T.
+pub fn time_embed(w: &Scope<'_>, (t, axis): (&Value, &str), channels: usize, out: usize) -> Result<Value> {
     let half = channels / 2;
     // f16 would round a time of 999 to halves.
     let f = w.wide();
     let frequencies = f.floats("frequencies", &[half], frequencies(half))?;
     let angles = f.mul(&f.unsqueeze(t, &[1])?, &frequencies)?; // (T, channels/2)
-    let waves = w.in_place(&f.concat(&[&f.cos(&angles), &f.sin(&angles)], 1)?); // (T, channels)
-    let h = linear(&w.at("linear_1"), &waves, out)?; // (T, out)
+    let waves = f.concat(&[&f.cos(&angles), &f.sin(&angles)], 1)?; // (T, channels)
+    let h = linear(&w.at("linear_1"), &w.in_place(&waves), out)?; // (T, out)
+    if w.target() == Target::Portable {
+        // bf16 would round an angle of 999 to a multiple of 4. OpenVINO computes in f32 what ends in an output.
+        w.output(WAVES, &waves, &format!("{axis}, {channels}"))?;
+    }
     linear(&w.at("linear_2"), &silu(w, &h)?, out) // (T, out)
 }
 
