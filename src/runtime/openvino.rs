@@ -10,6 +10,7 @@ use super::{Graph, GraphSource, Precision, Runtime, RuntimeOptions, arranged, ch
 use crate::error::{Error, Kind, Result};
 use crate::plan::Rates;
 use crate::tensor::{Tensor, Value};
+use kandinsky_models::Component;
 use kandinsky_models::manifest::{Dtype, Port, WAVES};
 use ndarray::{ArrayD, IxDyn};
 use openvino::{
@@ -58,13 +59,16 @@ fn properties(threads: usize) -> [(RwPropertyKey, String); 3] {
     ]
 }
 
+/// Graphs that choose: the end of a text by its largest id, the nearest code. A rounded number is another choice.
+const CHOOSING: [Component; 2] = [Component::TextEncoder, Component::MovqQuantize];
+
 /// What a graph is computed in where `wanted` was chosen. In bf16 every value between two operators is rounded, of times
 /// their angles too, by as much as 2 radians; not so in graphs that have the waves for an output, since what ends in an
-/// output stays f32. Those drawn without it are computed in f32.
+/// output stays f32. Those drawn without it, and those that choose, are computed in f32.
 fn precision_of(source: &GraphSource, wanted: Precision) -> Precision {
     let has = |ports: &[Port], name: &str| ports.iter().any(|port| port.name == name);
     let rounds = has(&source.spec.inputs, "t") && !has(&source.spec.outputs, WAVES);
-    if rounds { Precision::F32 } else { wanted }
+    if rounds || CHOOSING.contains(&source.component) { Precision::F32 } else { wanted }
 }
 
 impl Runtime for OpenVino {
