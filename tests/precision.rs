@@ -2,17 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::indexing_slicing, clippy::as_conversions, reason = "a test fails by panicking")]
 
+#[path = "common/made_up.rs"]
+mod made_up;
 #[path = "common/model.rs"]
 #[allow(dead_code, reason = "of what the tests share, a part is used here")]
 mod model;
 
-use kandinsky::rng::{Normals, TorchCpu};
 use kandinsky::runtime::precision::{Precision, bf16_feature};
 use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
 use kandinsky::tensor::{Tensor, Value};
-use kandinsky_models::manifest::WAVES;
+use kandinsky_models::manifest::{Port, WAVES};
 use kandinsky_models::{Component, Folder};
-use ndarray::IxDyn;
+use ndarray::{ArrayD, IxDyn};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -82,26 +83,40 @@ fn bf16_draws_nearly_the_same_picture_or_says_what_it_needs() {
     assert!(mean < 6.0, "the pictures differ by {mean} on average");
 }
 
-/// What the graph of scales and shifts of a folder gives at some times: the waves where it has them, and the film.
-fn film(folder: &Path, runtime: &str, precision: Precision) -> (Option<Tensor>, Tensor) {
+/// What a graph of a folder gives for the inputs that `change` makes of numbers.
+fn outputs(
+    folder: &Path,
+    component: Component,
+    (runtime, precision): (&str, Precision),
+    change: impl Fn(&str) -> Option<Value>,
+) -> Vec<(String, Value)> {
     let folder = Folder::open(folder).unwrap();
-    let (component, spec) = (Component::UnetFilm, folder.graph(Component::UnetFilm).unwrap().clone());
-    let width = spec.inputs.iter().find(|port| port.name == "aug").unwrap().fixed(1).unwrap();
+    let spec = folder.graph(component).unwrap().clone();
     let options = RuntimeOptions { runtime: runtime.to_owned(), precision, ..Default::default() };
     let runtime = runtime::select(&options).unwrap().runtime;
+    let given = |port: &Port| (port.name.clone(), change(&port.name).unwrap_or_else(|| made_up::input(port)));
+    let given: Vec<(String, Value)> = spec.inputs.iter().map(given).collect();
+    let given: Vec<(&str, Value)> =
+        given.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     let path = folder.root().join(&spec.graph.path);
-    let mut graph = runtime.open(&GraphSource { component, path, spec }).unwrap();
-    let t = Tensor::from_shape_vec(IxDyn(&[TIMES.len()]), TIMES.to_vec()).unwrap();
-    let aug = TorchCpu::new(7).normal(&[2, width]).unwrap();
-    let mut outputs = graph.run(&[("t", t.into()), ("aug", aug.into())]).unwrap();
+    runtime.open(&GraphSource { component, path, spec }).unwrap().run(&given).unwrap()
+}
+
+/// What the graph of scales and shifts of a folder gives at some times: the waves where it has them, and the film.
+fn film(folder: &Path, tier: (&str, Precision)) -> (Option<Tensor>, Tensor) {
+    let times = Tensor::from_shape_vec(IxDyn(&[TIMES.len()]), TIMES.to_vec()).unwrap();
+    let mut given =
+        outputs(folder, Component::UnetFilm, tier, |name| (name == "t").then(|| times.clone().into()));
     let mut take = |name: &str| {
-        let place = outputs.iter().position(|(found, _)| found == name)?;
-        let Value::F32(tensor) = outputs.swap_remove(place).1 else { panic!("{name} is not f32") };
+        let place = given.iter().position(|(found, _)| found == name)?;
+        let Value::F32(tensor) = given.swap_remove(place).1 else { panic!("{name} is not f32") };
         Some(tensor)
     };
     (take(WAVES), take("film").unwrap())
 }
 
+/// What others are compared with.
+const F32: (&str, Precision) = ("ort", Precision::F32);
 const TIMES: [f32; 4] = [999.0, 541.0, 340.5, 1.0];
 
 fn relative(found: &Tensor, expected: &Tensor) -> f32 {
@@ -114,9 +129,9 @@ fn times_are_embedded_in_f32_in_every_tier() {
     let bf16 = bf16_feature().map(|_| ("openvino", Precision::Bf16, 1e-2));
     let tiers =
         [("ort", Precision::F32, 1e-6), ("tract", Precision::F32, 1e-5), ("openvino", Precision::F32, 1e-5)];
-    let (_, expected) = film(&model::TINY, "ort", Precision::F32);
+    let (_, expected) = film(&model::TINY, F32);
     for (runtime, precision, limit) in tiers.into_iter().chain(bf16) {
-        let (waves, film) = film(&model::TINY, runtime, precision);
+        let (waves, film) = film(&model::TINY, (runtime, precision));
         let waves = waves.expect("a graph exported here has waves");
         let half = waves.shape()[1] / 2;
         for (t, row) in TIMES.iter().zip(waves.outer_iter()) {
@@ -135,13 +150,43 @@ fn times_are_embedded_in_f32_in_every_tier() {
 #[test]
 fn graphs_without_waves_are_computed_in_f32() {
     let emoji = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/emoji"));
-    let (waves, expected) = film(emoji, "ort", Precision::F32);
+    let (waves, expected) = film(emoji, F32);
     assert!(waves.is_none(), "the bundled model has waves now: take another without");
     let tiers = [Some(Precision::F32), bf16_feature().map(|_| Precision::Bf16)];
     for precision in tiers.into_iter().flatten() {
-        let distance = relative(&film(emoji, "openvino", precision).1, &expected);
+        let distance = relative(&film(emoji, ("openvino", precision)).1, &expected);
         assert!(distance < 1e-5, "{precision}: the film is {distance} away");
     }
+}
+
+/// How far every output of a graph is from ONNX Runtime's in f32; integers must be equal.
+fn far(component: Component, tier: (&str, Precision), change: impl Fn(&str) -> Option<Value>) -> f32 {
+    let expected = outputs(&model::TINY, component, F32, &change);
+    let found = outputs(&model::TINY, component, tier, &change);
+    let one = |((name, expected), (_, found)): (&(String, Value), &(String, Value))| match (expected, found) {
+        (Value::F32(expected), Value::F32(found)) => relative(found, expected),
+        (Value::I64(expected), Value::I64(found)) => {
+            assert!(expected == found, "{component}: {name} differs");
+            0.0
+        }
+        _ => panic!("{component}: {name} has another type"),
+    };
+    expected.iter().zip(&found).map(one).fold(0.0, f32::max)
+}
+
+#[test]
+fn bf16_is_near_in_every_graph_and_the_same_where_a_graph_chooses() {
+    let Some(tier) = bf16_feature().map(|_| ("openvino", Precision::Bf16)) else { return };
+    let folder = Folder::open(&*model::TINY).unwrap();
+    for component in Component::ALL.into_iter().filter(|component| folder.has(*component)) {
+        let distance = far(component, tier, |_| None);
+        println!("{component}: {distance:.1e}");
+        assert!(distance < 3e-2, "{component}: {distance}");
+    }
+    // The start and the end of a text, which bf16 does not tell apart.
+    let ids = ArrayD::from_shape_vec(IxDyn(&[1, 4]), vec![49_406, 736, 2_368, 49_407]).unwrap();
+    let distance = far(Component::TextEncoder, tier, |_| Some(ids.clone().into()));
+    assert!(distance < 1e-5, "the text encoder is {distance} away");
 }
 
 #[test]

@@ -28,7 +28,7 @@ use kandinsky::text::Tokens;
 use kandinsky_export::arch::{self, Kind};
 use kandinsky_export::{Checkpoint, Origin};
 use kandinsky_models::Component;
-use kandinsky_models::manifest::Precision;
+use kandinsky_models::manifest::{Precision, WAVES};
 use ndarray::{Axis, IxDyn};
 use std::path::Path;
 
@@ -70,6 +70,7 @@ fn unsplit(folder: &Path, kind: Kind, component: Component, runtime: &str) -> Bo
 
 fn only(graph: &mut dyn Graph, inputs: &[(&str, Value)]) -> Tensor {
     let mut outputs = graph.run(inputs).unwrap();
+    outputs.retain(|(name, _)| name != WAVES);
     assert_eq!(outputs.len(), 1);
     outputs.pop().unwrap().1.into_f32().unwrap()
 }

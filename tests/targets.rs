@@ -15,25 +15,24 @@
 
 mod common {
     pub mod golden;
+    pub mod made_up;
     pub mod model;
     pub mod onnx;
     pub mod written_out;
 }
 
 use common::golden::directory;
-use common::model;
 use common::onnx::{Kinds, attribute, kinds, op, read};
 use common::written_out;
+use common::{made_up, model};
 use kandinsky::Engine;
 use kandinsky::error::Kind;
-use kandinsky::rng::{Normals, TorchCpu};
 use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
 use kandinsky::tensor::{Tensor, Value};
 use kandinsky_export::{Checkpoint, Origin, Request, Rewrites};
-use kandinsky_models::manifest::{Dtype, Port, Target};
+use kandinsky_models::manifest::{Port, Target};
 use kandinsky_models::onnx::{CONTRIB, ModelProto, NodeProto, OPSET, OPSET_TENSORRT, data_type};
 use kandinsky_models::{Component, Folder};
-use ndarray::{ArrayD, IxDyn};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -365,26 +364,10 @@ fn outputs(target: Target, component: Component, change: impl Fn(&mut ModelProto
     let options = RuntimeOptions { runtime: "ort".to_owned(), ..Default::default() };
     let runtime = runtime::select(&options).unwrap().runtime;
     let inputs: Vec<(String, Value)> =
-        spec.inputs.iter().map(|port| (port.name.clone(), made_up(port))).collect();
+        spec.inputs.iter().map(|port| (port.name.clone(), made_up::input(port))).collect();
     let inputs: Vec<(&str, Value)> = inputs.iter().map(|(n, v)| (n.as_str(), v.clone())).collect();
     let mut graph = runtime.open(&GraphSource { component, path, spec }).unwrap();
     graph.run(&inputs).unwrap_or_else(|e| panic!("{}: {e}", target.name()))
-}
-
-/// Numbers for an input: two rows, five tokens, pictures that are not square.
-fn made_up(port: &Port) -> Value {
-    let shape: Vec<usize> = port.shape.iter().map(|side| written_out::side(side)).collect();
-    let count = shape.iter().product::<usize>();
-    if port.dtype == Dtype::I64 {
-        let ids = (0..count).map(|i| (i * 7 % 90 + 5) as i64).collect();
-        return ArrayD::from_shape_vec(IxDyn(&shape), ids).unwrap().into();
-    }
-    let numbers = match port.name.as_str() {
-        "mask" => (0..count).map(|i| if i + 2 >= count { 0.0 } else { 1.0 }).collect(),
-        "t" => (0..count).map(|i| 999.0 / (1.0 + i as f32)).collect(),
-        _ => return TorchCpu::new(7).normal(&shape).unwrap().into(),
-    };
-    Tensor::from_shape_vec(IxDyn(&shape), numbers).unwrap().into()
 }
 
 #[test]

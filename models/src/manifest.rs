@@ -10,7 +10,7 @@ pub const FILE_NAME: &str = "model.json";
 /// Rewrites whose graphs keep to the reference in f32 alone: their sums and differences of neighbours would cost a
 /// narrower type most of its digits.
 pub const F32_REWRITES: [&str; 1] = ["winograd"];
-/// An output of portable graphs that take times: the cosines and sines of the time embedding, for precision alone.
+/// An output of graphs that take times: the cosines and sines of the time embedding, for precision alone.
 pub const WAVES: &str = "waves";
 
 /// Everything that a model folder says of itself.

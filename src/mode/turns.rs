@@ -10,6 +10,7 @@ use crate::plan::{Cost, Rates, Turn};
 use crate::priors::PriorKind;
 use crate::progress::Stage;
 use crate::request::Job;
+use crate::stage::denoise::FILM_NUMBERS;
 use kandinsky_models::manifest::Precision;
 use kandinsky_models::onnx::{GraphProto, NodeProto};
 use kandinsky_models::{Component, Folder};
@@ -30,9 +31,14 @@ pub fn turns(folder: &Folder, constants: &Constants, job: &Job, previewed: bool)
     let mut prior = vec![if diffuses { PriorStep } else { TextEncoder }];
     prior.extend(constants.zero_image.is_none().then_some(ImageEncoder));
     let unet = start::which(folder, &job.start)?;
-    let mut denoise = unet.parts().to_vec();
+    let [context, film, step] = unet.parts();
+    let mut condition = vec![context, film];
+    let mut denoise = vec![step];
     denoise.extend((job.deep_cache > 1).then_some(unet.shallow_graph()));
     denoise.extend(previewed.then_some(MovqDecoder));
+    if !conditioned_once(folder, job) {
+        denoise.append(&mut condition);
+    }
     let mut decode = vec![MovqDecoder];
     decode.extend(job.quantize.then_some(MovqQuantize));
     let all = [
@@ -41,12 +47,22 @@ pub fn turns(folder: &Folder, constants: &Constants, job: &Job, previewed: bool)
         (Stage::Encode, if diffuses { vec![TextEncoder, PriorPrefix] } else { Vec::new() }),
         (Stage::Encode, vec![MultilingualEncoder]),
         (Stage::Prior, prior),
+        (Stage::Denoise, condition),
         (Stage::Denoise, denoise),
         (Stage::Decode, decode),
     ];
     let turn =
         |(stage, graphs): (Stage, Vec<Component>)| Turn { stage, graphs: graphs.into_iter().collect() };
     Ok(all.into_iter().map(turn).filter(|turn| !turn.graphs.is_empty()).collect())
+}
+
+/// Whether the UNet's context and FiLM are computed before its first step and never again: where all pictures are denoised
+/// together, and one table of FiLM holds every step. Half of its numbers leave room for samplers that call twice a step.
+fn conditioned_once(folder: &Folder, job: &Job) -> bool {
+    let parts = Sides::new(&folder.manifest().latent, job).parts(job);
+    let [part] = parts.as_slice() else { return false };
+    let steps = job.steps.max(job.timesteps.len());
+    wide(2 * part.len() * steps) * scales(folder) <= wide(FILM_NUMBERS) / 2
 }
 
 /// What each graph of some turns takes of memory for a job.

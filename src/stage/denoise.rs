@@ -17,7 +17,7 @@ use ndarray::{Axis, IxDyn};
 use std::time::SystemTime;
 
 /// Numbers of FiLM that are kept at once; the table of all steps of a long run would not fit.
-const FILM_NUMBERS: usize = 16 << 20;
+pub const FILM_NUMBERS: usize = 16 << 20;
 
 /// What conditions the UNet, a row each; the unconditional half first where guidance is on.
 pub struct Condition {

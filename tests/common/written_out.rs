@@ -6,19 +6,6 @@ use kandinsky_models::onnx::{
     AttributeProto, CONTRIB, ModelProto, NodeProto, TensorProto, attribute_type, data_type,
 };
 
-/// A side such as `batch`, `4*h` or `tokens+10`, for the numbers that tests use.
-pub fn side(text: &str) -> usize {
-    let names = [("batch", 2), ("tokens", 5), ("steps", 3), ("h", 4), ("w", 6)];
-    let one = |word: &str| {
-        let named = names.iter().find(|(name, _)| *name == word).map(|(_, number)| *number);
-        named.unwrap_or_else(|| word.parse().unwrap_or_else(|_| panic!("the side {text}")))
-    };
-    if let Some((a, b)) = text.split_once('*') {
-        return one(a) * one(b);
-    }
-    text.split('+').map(one).sum()
-}
-
 /// Writes out every node of the domain.
 pub fn all(model: &mut ModelProto) {
     let graph = model.graph.as_mut().unwrap();

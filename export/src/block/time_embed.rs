@@ -4,7 +4,7 @@ use crate::Result;
 use crate::block::{linear, silu};
 use crate::graph::{Scope, Value};
 use crate::number::{float, narrow};
-use kandinsky_models::manifest::{Target, WAVES};
+use kandinsky_models::manifest::WAVES;
 
 /// The longest wavelength over 2π.
 const MAX_PERIOD: f64 = 10_000.0;
@@ -19,10 +19,8 @@ pub fn time_embed(w: &Scope<'_>, (t, axis): (&Value, &str), channels: usize, out
     let angles = f.mul(&f.unsqueeze(t, &[1])?, &frequencies)?; // (T, channels/2)
     let waves = f.concat(&[&f.cos(&angles), &f.sin(&angles)], 1)?; // (T, channels)
     let h = linear(&w.at("linear_1"), &w.in_place(&waves), out)?; // (T, out)
-    if w.target() == Target::Portable {
-        // bf16 would round an angle of 999 to a multiple of 4. OpenVINO computes in f32 what ends in an output.
-        w.output(WAVES, &waves, &format!("{axis}, {channels}"))?;
-    }
+    // bf16 would round an angle of 999 to a multiple of 4. OpenVINO computes in f32 what ends in an output.
+    w.output(WAVES, &waves, &format!("{axis}, {channels}"))?;
     linear(&w.at("linear_2"), &silu(w, &h)?, out) // (T, out)
 }
 
