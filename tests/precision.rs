@@ -177,11 +177,11 @@ fn far(component: Component, tier: (&str, Precision), change: impl Fn(&str) -> O
 #[test]
 fn bf16_is_near_in_every_graph_and_the_same_where_a_graph_chooses() {
     let Some(tier) = bf16_feature().map(|_| ("openvino", Precision::Bf16)) else { return };
-    let folder = Folder::open(&*model::TINY).unwrap();
+    let folder = Folder::open(&model::TINY).unwrap();
     for component in Component::ALL.into_iter().filter(|component| folder.has(*component)) {
         let distance = far(component, tier, |_| None);
         println!("{component}: {distance:.1e}");
-        assert!(distance < 3e-2, "{component}: {distance}");
+        assert!(distance < 5e-2, "{component}: {distance}");
     }
     // The start and the end of a text, which bf16 does not tell apart.
     let ids = ArrayD::from_shape_vec(IxDyn(&[1, 4]), vec![49_406, 736, 2_368, 49_407]).unwrap();

@@ -421,10 +421,10 @@ fn contracts_are_those_of_the_config() {
         "prior_prefix: hidden batch,tokens,24; pooled batch,24; mask batch,tokens -> \
          k batch,12,tokens+1,16; v batch,12,tokens+1,16",
         "prior_step: x batch,24; t batch; k batch,12,tokens+1,16; v batch,12,tokens+1,16; mask batch,tokens -> \
-         x0 batch,24",
+         waves batch,64; x0 batch,24",
         "unet_context: text_hidden batch,tokens,40; text_pooled batch,24; image_embed batch,24 -> \
          k batch,32,tokens+10,8; v batch,32,tokens+10,8; aug batch,64",
-        "unet_film: t steps; aug batch,64 -> film steps,batch,928",
+        "unet_film: t steps; aug batch,64 -> waves steps,16; film steps,batch,928",
         "unet_step: sample batch,4,4*h,4*w; film batch,928; k batch,32,tokens+10,8; v batch,32,tokens+10,8 -> \
          out batch,8,4*h,4*w",
         "inpaint_step: sample batch,9,4*h,4*w; film batch,928; k batch,32,tokens+10,8; \
