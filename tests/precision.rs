@@ -11,8 +11,9 @@ mod model;
 use kandinsky::runtime::precision::{Precision, bf16_feature};
 use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
 use kandinsky::tensor::{Tensor, Value};
-use kandinsky_models::manifest::{Port, WAVES};
+use kandinsky_models::manifest::WAVES;
 use kandinsky_models::{Component, Folder};
+use made_up::relative;
 use ndarray::{ArrayD, IxDyn};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -83,23 +84,19 @@ fn bf16_draws_nearly_the_same_picture_or_says_what_it_needs() {
     assert!(mean < 6.0, "the pictures differ by {mean} on average");
 }
 
-/// What a graph of a folder gives for the inputs that `change` makes of numbers.
+/// What a graph of a folder gives for the inputs that `given` knows, and made-up others.
 fn outputs(
     folder: &Path,
     component: Component,
     (runtime, precision): (&str, Precision),
-    change: impl Fn(&str) -> Option<Value>,
+    given: impl Fn(&str) -> Option<Value>,
 ) -> Vec<(String, Value)> {
     let folder = Folder::open(folder).unwrap();
     let spec = folder.graph(component).unwrap().clone();
     let options = RuntimeOptions { runtime: runtime.to_owned(), precision, ..Default::default() };
     let runtime = runtime::select(&options).unwrap().runtime;
-    let given = |port: &Port| (port.name.clone(), change(&port.name).unwrap_or_else(|| made_up::input(port)));
-    let given: Vec<(String, Value)> = spec.inputs.iter().map(given).collect();
-    let given: Vec<(&str, Value)> =
-        given.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     let path = folder.root().join(&spec.graph.path);
-    runtime.open(&GraphSource { component, path, spec }).unwrap().run(&given).unwrap()
+    made_up::run(runtime.as_ref(), &GraphSource { component, path, spec }, given).unwrap()
 }
 
 /// What the graph of scales and shifts of a folder gives at some times: the waves where it has them, and the film.
@@ -118,11 +115,6 @@ fn film(folder: &Path, tier: (&str, Precision)) -> (Option<Tensor>, Tensor) {
 /// What others are compared with.
 const F32: (&str, Precision) = ("ort", Precision::F32);
 const TIMES: [f32; 4] = [999.0, 541.0, 340.5, 1.0];
-
-fn relative(found: &Tensor, expected: &Tensor) -> f32 {
-    let square = |tensor: &Tensor| tensor.iter().map(|x| x * x).sum::<f32>();
-    (square(&(found - expected)) / square(expected)).sqrt()
-}
 
 #[test]
 fn times_are_embedded_in_f32_in_every_tier() {
@@ -160,9 +152,9 @@ fn graphs_without_waves_are_computed_in_f32() {
 }
 
 /// How far every output of a graph is from ONNX Runtime's in f32; integers must be equal.
-fn far(component: Component, tier: (&str, Precision), change: impl Fn(&str) -> Option<Value>) -> f32 {
-    let expected = outputs(&model::TINY, component, F32, &change);
-    let found = outputs(&model::TINY, component, tier, &change);
+fn far(component: Component, tier: (&str, Precision), given: impl Fn(&str) -> Option<Value>) -> f64 {
+    let expected = outputs(&model::TINY, component, F32, &given);
+    let found = outputs(&model::TINY, component, tier, &given);
     let one = |((name, expected), (_, found)): (&(String, Value), &(String, Value))| match (expected, found) {
         (Value::F32(expected), Value::F32(found)) => relative(found, expected),
         (Value::I64(expected), Value::I64(found)) => {
@@ -171,7 +163,7 @@ fn far(component: Component, tier: (&str, Precision), change: impl Fn(&str) -> O
         }
         _ => panic!("{component}: {name} has another type"),
     };
-    expected.iter().zip(&found).map(one).fold(0.0, f32::max)
+    expected.iter().zip(&found).map(one).fold(0.0, f64::max)
 }
 
 #[test]

@@ -6,17 +6,17 @@
 
 mod common {
     pub mod golden;
+    pub mod made_up;
     pub mod model;
 }
 
-use common::{golden, model};
-use kandinsky::rng::{Normals, TorchCpu};
+use common::{golden, made_up, model};
 use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
 use kandinsky::tensor::{Tensor, Value};
 use kandinsky_export::{Checkpoint, Origin, Request, Rewrite, Rewrites};
-use kandinsky_models::manifest::{Dtype, F32_REWRITES, Port};
+use kandinsky_models::manifest::F32_REWRITES;
 use kandinsky_models::{Component, Folder};
-use ndarray::{ArrayD, Axis, IxDyn};
+use ndarray::Axis;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -103,19 +103,12 @@ fn outputs(folder: &Path, runtime: &str) -> Outputs {
     let opened = Folder::open(folder).unwrap();
     let options = RuntimeOptions { runtime: runtime.to_owned(), ..Default::default() };
     let runtime = runtime::select(&options).unwrap().runtime;
-    let (mut all, mut carried) = (Outputs::new(), BTreeMap::new());
+    let (mut all, mut carried) = (Outputs::new(), BTreeMap::<String, Value>::new());
     for component in Component::ALL {
         let Some(spec) = opened.manifest().components.get(component.name()).cloned() else { continue };
         let path = opened.root().join(&spec.graph.path);
-        let inputs: Vec<(String, Value)> = spec
-            .inputs
-            .iter()
-            .map(|port| {
-                (port.name.clone(), carried.get(&port.name).cloned().unwrap_or_else(|| made_up(port)))
-            })
-            .collect();
-        let inputs: Vec<(&str, Value)> = inputs.iter().map(|(n, v)| (n.as_str(), v.clone())).collect();
-        let found = runtime.open(&GraphSource { component, path, spec }).unwrap().run(&inputs).unwrap();
+        let given = |name: &str| carried.get(name).cloned();
+        let found = made_up::run(runtime.as_ref(), &GraphSource { component, path, spec }, given).unwrap();
         for (name, value) in found {
             let Ok(tensor) = value.into_f32() else { continue };
             match name.as_str() {
@@ -129,34 +122,4 @@ fn outputs(folder: &Path, runtime: &str) -> Outputs {
         }
     }
     all
-}
-
-/// Numbers for an input: two rows, five tokens, pictures that are not square.
-fn made_up(port: &Port) -> Value {
-    let shape: Vec<usize> = port.shape.iter().map(|text| side(text)).collect();
-    let count = shape.iter().product::<usize>();
-    if port.dtype == Dtype::I64 {
-        let ids = (0..count).map(|i| (i * 7 % 90 + 5) as i64).collect();
-        return ArrayD::from_shape_vec(IxDyn(&shape), ids).unwrap().into();
-    }
-    let numbers = match port.name.as_str() {
-        "mask" => (0..count).map(|i| if i + 2 >= count { 0.0 } else { 1.0 }).collect(),
-        "t" => (0..count).map(|i| 999.0 / (1.0 + i as f32)).collect(),
-        _ => return TorchCpu::new(7).normal(&shape).unwrap().into(),
-    };
-    Tensor::from_shape_vec(IxDyn(&shape), numbers).unwrap().into()
-}
-
-fn side(text: &str) -> usize {
-    let factor = |text: &str| text.split('*').next().unwrap().parse::<usize>().unwrap_or(1);
-    match text {
-        "batch" => 2,
-        "steps" => 3,
-        text if text.ends_with('h') => 4 * factor(text),
-        text if text.ends_with('w') => 3 * factor(text),
-        text if text.starts_with("tokens") => {
-            5 + text.split('+').nth(1).map_or(0, |more| more.parse().unwrap())
-        }
-        text => text.parse().unwrap(),
-    }
 }

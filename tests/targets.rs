@@ -22,13 +22,14 @@ mod common {
 }
 
 use common::golden::directory;
+use common::made_up::relative;
 use common::onnx::{Kinds, attribute, kinds, op, read};
 use common::written_out;
 use common::{made_up, model};
 use kandinsky::Engine;
 use kandinsky::error::Kind;
 use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
-use kandinsky::tensor::{Tensor, Value};
+use kandinsky::tensor::Value;
 use kandinsky_export::{Checkpoint, Origin, Request, Rewrites};
 use kandinsky_models::manifest::{Port, Target};
 use kandinsky_models::onnx::{CONTRIB, ModelProto, NodeProto, OPSET, OPSET_TENSORRT, data_type};
@@ -343,14 +344,6 @@ fn compare(component: Component, expected: &[(String, Value)], found: &[(String,
     }
 }
 
-fn relative(found: &Tensor, expected: &Tensor) -> f64 {
-    assert_eq!(found.shape(), expected.shape());
-    let square = |x: f64| x * x;
-    let error: f64 = found.iter().zip(expected).map(|(a, b)| square(f64::from(a - b))).sum();
-    let size: f64 = expected.iter().map(|b| square(f64::from(*b))).sum();
-    (error / size).sqrt()
-}
-
 /// Runs a graph of a folder on made-up inputs, after `change`. Tests run at once, so that each call has a file of its own.
 fn outputs(target: Target, component: Component, change: impl Fn(&mut ModelProto)) -> Vec<(String, Value)> {
     let opened = Folder::open(folder(target)).unwrap();
@@ -363,11 +356,8 @@ fn outputs(target: Target, component: Component, change: impl Fn(&mut ModelProto
     std::fs::write(&path, model.encode_to_vec()).unwrap();
     let options = RuntimeOptions { runtime: "ort".to_owned(), ..Default::default() };
     let runtime = runtime::select(&options).unwrap().runtime;
-    let inputs: Vec<(String, Value)> =
-        spec.inputs.iter().map(|port| (port.name.clone(), made_up::input(port))).collect();
-    let inputs: Vec<(&str, Value)> = inputs.iter().map(|(n, v)| (n.as_str(), v.clone())).collect();
-    let mut graph = runtime.open(&GraphSource { component, path, spec }).unwrap();
-    graph.run(&inputs).unwrap_or_else(|e| panic!("{}: {e}", target.name()))
+    let given = made_up::run(runtime.as_ref(), &GraphSource { component, path, spec }, |_| None);
+    given.unwrap_or_else(|e| panic!("{}: {e}", target.name()))
 }
 
 #[test]
