@@ -81,13 +81,8 @@ impl Bound {
     /// [`Kind::BadModel`] for values out of range.
     pub fn of(config: &SchedulerConfig, clips: bool) -> Result<Self> {
         if config.flag("thresholding", false)? {
-            let ratio = config.number("dynamic_thresholding_ratio", 0.995)?;
-            let most = config.number("sample_max_value", 1.0)?;
-            if !(0.0..=1.0).contains(&ratio) || most < 1.0 {
-                let message = format!("thresholding at the quantile {ratio} up to {most} has no meaning");
-                return Err(Error::new(Kind::BadModel, message));
-            }
-            return Ok(Self::Threshold { ratio: narrow(ratio), most: narrow(most) });
+            let (ratio, most) = thresholds(config, 1.0)?;
+            return Ok(Self::Threshold { ratio, most });
         }
         if config.flag("clip_sample", clips)? {
             let range = config.number("clip_sample_range", 1.0)?;
@@ -98,6 +93,19 @@ impl Bound {
             return Ok(Self::Clip(narrow(range)));
         }
         Ok(Self::None)
+    }
+
+    /// The bound of the original repository's `p_sampler` (its `denoised_fun` and `clip_denoised`): the quantile
+    /// 0.995 up to 2. A model whose settings turn thresholding off has latents beyond 1 and is not bounded.
+    ///
+    /// # Errors
+    /// [`Kind::BadModel`] for values out of range.
+    pub fn of_original(config: &SchedulerConfig) -> Result<Self> {
+        if !config.flag("thresholding", true)? {
+            return Ok(Self::None);
+        }
+        let (ratio, most) = thresholds(config, 2.0)?;
+        Ok(Self::FirstThreshold { ratio, most })
     }
 
     /// A predicted clean picture f32\[B,…\], kept in range.
@@ -119,6 +127,17 @@ impl Bound {
         }
         x0
     }
+}
+
+/// The quantile and the most to divide by of a scheduler that thresholds; `most` where it says none.
+fn thresholds(config: &SchedulerConfig, most: f64) -> Result<(f32, f32)> {
+    let ratio = config.number("dynamic_thresholding_ratio", 0.995)?;
+    let most = config.number("sample_max_value", most)?;
+    if !(0.0..=1.0).contains(&ratio) || most < 1.0 {
+        let message = format!("thresholding at the quantile {ratio} up to {most} has no meaning");
+        return Err(Error::new(Kind::BadModel, message));
+    }
+    Ok((narrow(ratio), narrow(most)))
 }
 
 /// The quantile `ratio` of magnitudes, at least 1.
@@ -177,6 +196,23 @@ mod tests {
         let x0 = tensor(&[2, 2], vec![1.5, -1.5, 3.0, 0.3]).unwrap();
         let kept = Bound::FirstThreshold { ratio: 1.0, most: 2.0 }.apply(x0);
         assert_eq!(kept, tensor(&[2, 2], vec![1.0, -1.0, 1.0, 0.3 / 1.5]).unwrap());
+    }
+
+    #[test]
+    fn a_model_that_turns_thresholding_off_is_bounded_in_no_profile() {
+        let config = |fields: serde_json::Value| {
+            let mut all = serde_json::json!({"_class_name": "DDPMScheduler", "clip_sample": false});
+            all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            SchedulerConfig::parse(&all).unwrap()
+        };
+        let off = config(serde_json::json!({"thresholding": false}));
+        assert_eq!(
+            (Bound::of(&off, true).unwrap(), Bound::of_original(&off).unwrap()),
+            (Bound::None, Bound::None)
+        );
+        let silent = config(serde_json::json!({}));
+        let first = Bound::FirstThreshold { ratio: 0.995, most: 2.0 };
+        assert_eq!(Bound::of_original(&silent).unwrap(), first);
     }
 
     #[test]

@@ -518,3 +518,18 @@ fn a_request_is_the_same_after_json() {
     }
     assert!(serde_json::from_str::<Request>(r#"{"prompt": "a", "colour": "red"}"#).is_err());
 }
+
+/// Latents of the bundled model exceed 1: bounded to it, its pictures would be washed out.
+#[test]
+fn every_profile_and_ddpm_draw_the_bundled_models_colours() {
+    let engine = engine(Path::new(EMOJI), "ort");
+    let apple = || Request::text_to_image("red apple").seed(1);
+    for request in [apple().sampler("ddpm").steps(50), apple().profile(Profile::Original).steps(50)] {
+        let picture = engine.run(request).unwrap();
+        let ground =
+            picture.pixels()[..8].as_flattened().iter().map(|level| u32::from(*level)).sum::<u32>() / 24;
+        let colour = picture.pixels().iter().map(|p| p.iter().max().unwrap() - p.iter().min().unwrap()).max();
+        assert!(ground > 240, "the white ground has the level {ground}");
+        assert!(colour.unwrap() > 180, "the strongest colour spans {colour:?}");
+    }
+}

@@ -32,7 +32,10 @@ pub(crate) fn describe(request: &Request, parts: &[Part], bare: bool) -> Result<
     check_fit(parts)?;
     let latent = latent(config(Kind::Prior)?, unet, movq)?;
     let Checkpoint { prior, decoder, .. } = &request.checkpoint;
-    let (schedulers, mut sources) = schedulers::read(prior, decoder)?;
+    let (mut schedulers, mut sources) = schedulers::read(prior, decoder)?;
+    if let Some(on) = request.defaults.thresholding {
+        schedulers::set(&mut schedulers, "ddpm", "thresholding", on.into());
+    }
     let processor = Config::read(&prior.join("image_processor/preprocessor_config.json"))?;
     let clip_image = clip_image(&processor, config(Kind::ImageEncoder)?)?;
     let (text, tokenizers) = text(&request.checkpoint, parts, bare)?;

@@ -80,6 +80,8 @@ pub struct Overrides {
     pub height: Option<usize>,
     /// The decoder's sampler (`ddim`).
     pub sampler: Option<String>,
+    /// Whether `ddpm` thresholds the latents that it predicts (as the checkpoint says; where it is silent, yes).
+    pub thresholding: Option<bool>,
 }
 
 /// How far an export has come.
@@ -167,7 +169,7 @@ pub(crate) fn check(request: &Request) -> Result<()> {
     let refuse = |what: &str, found: String, known: &str| {
         Err(Error::Unknown { what: what.to_owned(), found, known: known.to_owned() })
     };
-    let Overrides { steps, guidance, prior_steps, prior_guidance, width, height, sampler } =
+    let Overrides { steps, guidance, prior_steps, prior_guidance, width, height, sampler, .. } =
         &request.defaults;
     if request.name.is_empty() || request.name.len() > 100 {
         return refuse("the model's name", request.name.chars().take(100).collect(), "1 to 100 bytes");

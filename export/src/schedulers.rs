@@ -43,6 +43,13 @@ pub fn read(prior: &Path, decoder: &Path) -> Result<(BTreeMap<String, Value>, Ve
     Ok((roles.map(|(role, value)| (role.to_owned(), value)).into(), files))
 }
 
+/// Sets one field of a role's settings.
+pub fn set(schedulers: &mut BTreeMap<String, Value>, role: &str, field: &str, value: Value) {
+    if let Some(settings) = schedulers.get_mut(role).and_then(Value::as_object_mut) {
+        settings.insert(field.to_owned(), value);
+    }
+}
+
 struct Scheduler {
     config: Config,
     class: String,

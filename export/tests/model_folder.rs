@@ -192,6 +192,17 @@ fn a_decoder_that_inpaints_serves_alone() {
     let ddpm = &manifest.schedulers["ddpm"];
     assert_eq!(ddpm["variance_type"], "learned_range");
     assert_eq!((ddpm["sample_max_value"].as_f64(), ddpm["beta_end"].as_f64()), (Some(2.0), Some(0.012)));
+    assert_eq!(ddpm["thresholding"], true);
+}
+
+#[test]
+fn latents_beyond_1_are_not_thresholded_where_the_request_says_so() {
+    let copy = Copy::new();
+    let mut request = copy.request();
+    request.defaults.thresholding = Some(false);
+    let (_, manifest) = made(&request);
+    assert_eq!(manifest.schedulers["ddpm"]["thresholding"], false);
+    assert_eq!(manifest.schedulers["ddim"]["thresholding"], false);
 }
 
 #[test]

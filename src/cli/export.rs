@@ -80,6 +80,10 @@ pub struct Args {
     /// The model's default size
     #[arg(long, value_name = "WxH")]
     size: Option<Size>,
+    /// Do not threshold the latents that ddpm predicts: for models whose latents exceed 1, unlike the published
+    /// ones
+    #[arg(long)]
+    no_thresholding: bool,
     /// Replace a model folder that exists
     #[arg(long)]
     force: bool,
@@ -181,6 +185,7 @@ impl Args {
             width: self.size.map(|size| size.width),
             height: self.size.map(|size| size.height),
             sampler: self.sampler.clone(),
+            thresholding: self.no_thresholding.then_some(false),
         };
         Ok(request)
     }

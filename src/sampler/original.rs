@@ -13,14 +13,12 @@ use crate::math::{count, nearest};
 use crate::predict::{Bound, Prediction};
 use crate::schedule::{Schedule, SchedulerConfig};
 
-/// What `p_sampler` keeps predictions in: the original's `denoised_fun` and `clip_denoised`.
-const DECODER: Bound = Bound::FirstThreshold { ratio: 0.995, most: 2.0 };
 /// What the prior keeps predictions in.
 const PRIOR: Bound = Bound::Clip(10.0);
 
 /// `p_sampler`: DDPM with learned variance.
 pub fn ddpm(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sampler>> {
-    ancestral(config, choice, DECODER, Variance::LearnedRange)
+    ancestral(config, choice, Bound::of_original(config)?, Variance::LearnedRange)
 }
 
 /// The prior's sampler.
