@@ -3,8 +3,8 @@
 #
 # usage: scripts/fuzz_c.sh [SEQUENCES] [SEED]
 #
-# The suite runs a shorter course (tests/c_library.rs, with the C side instrumented); this one, by default of 1,000,000
-# sequences over all cores, is for changes to src/ffi. Needs clang and ORT_DYLIB_PATH; builds for about 12 minutes the first
+# The suite runs a shorter course (capi/tests/c_library.rs, with the C side instrumented); this one, by default of 1,000,000
+# sequences over all cores, is for changes to capi/src. Needs clang and ORT_DYLIB_PATH; builds for about 12 minutes the first
 # time, in target/asan.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,9 +16,10 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 folder=target/asan
 # The sanitizer of a stable compiler is behind this word; nothing else of the nightly language is used.
 RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=$folder \
-    cargo rustc --release --locked --lib --crate-type cdylib --target "$target"
+    cargo rustc --release --locked --package kandinsky-capi --lib --crate-type cdylib --target "$target"
 library=$folder/$target/release
-clang -std=c11 -g -O1 -fsanitize=address -Iinclude tests/c/fuzz.c -o "$folder/fuzz" -L"$library" -lkandinsky -lpthread
+cp -f "$library/libkandinsky_capi.so" "$library/libkandinsky.so"
+clang -std=c11 -g -O1 -fsanitize=address -Icapi/include capi/tests/c/fuzz.c -o "$folder/fuzz" -L"$library" -lkandinsky -lpthread
 
 model=$folder/tiny
 [ -e "$model/model.json" ] || cargo run --release --locked --quiet -- export \

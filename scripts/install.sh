@@ -17,7 +17,7 @@ scripts/build_c.sh
 built=${CARGO_TARGET_DIR:-target}/release
 
 install -d "$root/include" "$root/$libdir/pkgconfig" "$root/$libdir/cmake/kandinsky"
-install -m 644 include/kandinsky.h include/kandinsky.hpp "$root/include"
+install -m 644 capi/include/kandinsky.h capi/include/kandinsky.hpp "$root/include"
 install -m 755 "$built/libkandinsky.so" "$root/$libdir/libkandinsky.so.$version"
 install -m 644 "$built/libkandinsky.a" "$root/$libdir/libkandinsky.a"
 ln -sf "libkandinsky.so.$version" "$root/$libdir/libkandinsky.so.$major"
@@ -27,7 +27,7 @@ ln -sf "libkandinsky.so.$major" "$root/$libdir/libkandinsky.so"
 up=$(realpath -m --relative-to="$prefix/$libdir/cmake/kandinsky" "$prefix")
 fill() {
     sed -e "s|@PREFIX@|$prefix|g" -e "s|@LIBDIR@|$libdir|g" -e "s|@VERSION@|$version|g" -e "s|@MAJOR@|$major|g" \
-        -e "s|@UP@|$up|g" "packaging/$1.in" > "$2/$1"
+        -e "s|@UP@|$up|g" "capi/packaging/$1.in" > "$2/$1"
 }
 fill kandinsky.pc "$root/$libdir/pkgconfig"
 fill kandinsky-config.cmake "$root/$libdir/cmake/kandinsky"

@@ -80,7 +80,7 @@ impl Engine {
             let message = format!("the model is of the family {found:?}; this program runs {FAMILY:?}");
             return Err(Error::new(Kind::BadModel, message));
         }
-        let options = &crate::ahead::fitted(options, folder.manifest())?;
+        let options = &crate::prebuild::fitted(options, folder.manifest())?;
         let verified = Verified::new();
         for role in ["clip_tokenizer", "multilingual_tokenizer"] {
             verified.check(&folder, folder.file(role)?)?;

@@ -26,10 +26,10 @@
 //! [`request`] settles every number; [`mode`] says where the image embedding and the first latents come
 //! from; [`stage`] goes from prompt to embeddings to latents to pixels; [`stage::denoise`] holds the
 //! denoising loop, which the [`sampler`] drives; [`component`] calls the graphs by name; [`runtime`]
-//! runs them. From `main` to the loop: `bin/kandinsky.rs` → [`cli`] → [`engine`] → [`mode`] →
+//! runs them. From `main` to the loop: `cli/src/main.rs` → `cli/src/draw.rs` → [`engine`] → [`mode`] →
 //! [`stage::denoise`].
 //!
-//! C and C++ come in through [`ffi`], whose header is generated from its source.
+//! The command line, the C library and whatever else asks for pictures are crates of their own above this one.
 //!
 //! A new sampler, prior, start, runtime or command is one file and one line in a list.
 //!
@@ -39,15 +39,13 @@
 //! request has a generator of its own, torch's CPU generator seeded with seed + i, which draws the
 //! prior's noise and then the decoder's.
 
-pub mod ahead;
+pub mod bake;
 pub mod bench;
-pub mod cli;
 pub mod component;
 pub mod constants;
 pub mod doctor;
 pub mod engine;
 pub mod error;
-pub mod ffi;
 pub mod files;
 pub mod fit;
 pub mod guidance;
@@ -58,8 +56,8 @@ pub mod math;
 pub mod metadata;
 pub mod mode;
 pub mod plan;
+pub mod prebuild;
 pub mod predict;
-pub mod prepare;
 pub mod priors;
 pub mod profile;
 pub mod progress;

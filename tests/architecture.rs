@@ -1,5 +1,4 @@
 //! The shape of the code is a test: who may use whom, where unsafe may stand, what every file says.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -36,12 +35,10 @@ const ROOMS: &[(&str, &str)] = &[
     ("mode", "component constants error guidance image math plan priors profile progress request sampler schedule stage tensor timing"),
     ("fit", "component error image limits priors progress rng stage tensor"),
     ("doctor", "error machine runtime store"),
-    ("ahead", "error progress request runtime store"),
-    ("prepare", "component constants error math mode rng runtime tensor text"),
-    ("engine", "ahead component constants error image machine metadata mode plan priors progress request runtime stage store tensor text timing"),
+    ("prebuild", "error progress request runtime store"),
+    ("bake", "component constants error math mode rng runtime tensor text"),
+    ("engine", "component constants error image machine metadata mode plan prebuild priors progress request runtime stage store tensor text timing"),
     ("bench", "component doctor engine error guidance limits machine math mode progress request rng runtime sampler stage tensor text"),
-    ("ffi", "engine error image limits progress request runtime"),
-    ("cli", "ahead bench component doctor engine error files fit image limits machine metadata plan prepare priors profile progress request runtime sampler stage store tensor"),
 ];
 
 /// Other crates that only some rooms may name.
@@ -55,14 +52,10 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("tokenizers", &["text"]),
     ("image", &["image"]),
     ("png", &["image"]),
-    ("clap", &["cli"]),
-    ("indicatif", &["cli"]),
-    ("ctrlc", &["cli"]),
-    ("kandinsky_export", &["cli", "prepare"]),
 ];
 
 /// Where unsafe code may stand: the doors to a foreign library and to foreign callers.
-const UNSAFE: &[&str] = &["src/runtime/", "src/ffi/pointer.rs"];
+const UNSAFE: &[&str] = &["src/runtime/", "capi/src/pointer.rs"];
 
 #[test]
 fn rooms_use_only_what_the_table_allows() {
@@ -301,7 +294,7 @@ fn room_of(path: &Path) -> String {
 }
 
 fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    kandinsky_testing::root()
 }
 
 /// Every Rust file below a folder, relative to the repository, parsed.

@@ -1,21 +1,10 @@
 //! Canvases of outpainting, and what was drawn laid back into its picture.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "common/pictures.rs"]
-mod pictures;
 
 use kandinsky::error::Kind;
 use kandinsky::image::resize::Window;
 use kandinsky::image::{Canvas, Mask, Picture, Rgb, Sides, View, composite};
 use kandinsky::request::Size;
-use pictures::{job, pattern};
+use kandinsky_testing::pictures::{job, pattern};
 use proptest::prelude::*;
 
 const fn size(width: usize, height: usize) -> Size {

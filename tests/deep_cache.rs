@@ -1,15 +1,6 @@
 //! DeepCache: which steps are full is counted, every step full is the default byte for byte, and how far pictures go
 //! from the full run is told.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, clippy::as_conversions, reason = "a test fails by panicking")]
-#![allow(dead_code, reason = "of what the tests share, a part is used here")]
 
-mod common {
-    pub mod golden;
-    pub mod model;
-}
-
-use common::{golden, model};
 use kandinsky::component::calls::Calls;
 use kandinsky::error::Kind;
 use kandinsky::progress::Watch;
@@ -18,10 +9,10 @@ use kandinsky::runtime::RuntimeOptions;
 use kandinsky::{Engine, Outcome, Request};
 use kandinsky_export::{Checkpoint, Origin, Rewrite, Rewrites};
 use kandinsky_models::Component;
+use kandinsky_testing::EMOJI;
+use kandinsky_testing::{golden, model};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-
-const EMOJI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/emoji");
 
 /// The tiny checkpoint with the graphs of DeepCache.
 fn folder() -> &'static Path {
@@ -34,8 +25,7 @@ fn folder() -> &'static Path {
             let mut request = kandinsky_export::Request::new(checkpoint, &out);
             request.origin = Origin::Synthetic(model::SEED);
             request.rewrites = Rewrites::default().with(Rewrite::DeepCache);
-            kandinsky_export::export(&request, &mut |_| Ok(())).unwrap();
-            kandinsky::prepare::constants(&out).unwrap();
+            model::export_baked(&request);
             (root, out)
         })
         .1

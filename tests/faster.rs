@@ -1,11 +1,5 @@
 //! What saves work: the guidance interval, kept encodings, constants. What is exact changes no byte, and what is
 //! not computed is counted.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
-
-#[path = "common/model.rs"]
-#[allow(dead_code, reason = "of what the tests share, a part is used here")]
-mod model;
 
 use kandinsky::component::calls::Calls;
 use kandinsky::progress::Watch;
@@ -13,8 +7,9 @@ use kandinsky::request::{Interval, Part};
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::{Engine, Outcome, Request};
 use kandinsky_models::Component;
+use kandinsky_testing::EMOJI;
+use kandinsky_testing::model;
 
-const EMOJI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/emoji");
 const RUNTIMES: [&str; 2] = ["ort", "tract"];
 
 fn options(runtime: &str) -> RuntimeOptions {

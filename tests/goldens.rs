@@ -10,23 +10,12 @@
     clippy::as_conversions,
     reason = "a test fails by panicking"
 )]
-#![allow(dead_code, reason = "of what the tests share, a part is used here")]
 
-mod common {
-    pub mod component;
-    pub mod golden;
-    pub mod image;
-    pub mod model;
-    pub mod pipeline;
-    pub mod scheduler;
-    pub mod tokenizer;
-}
-
-use common::golden::{Case, cases, directory};
-use common::pipeline::Sort;
-use common::{component, image, model, pipeline, scheduler, tokenizer};
 use kandinsky::Engine;
 use kandinsky::runtime::RuntimeOptions;
+use kandinsky_testing::golden::{Case, cases, directory};
+use kandinsky_testing::pipeline::Sort;
+use kandinsky_testing::{component, image, model, pipeline, scheduler, tokenizer};
 use std::path::Path;
 
 /// Who checks a case.
@@ -177,6 +166,6 @@ fn the_runtimes_agree() {
         );
         outcome
     });
-    common::golden::close("embeds", &ort.image_embeds, &tract.image_embeds, 1e-4).unwrap();
-    common::golden::close("latents", &ort.latents, &tract.latents, 1e-4).unwrap();
+    kandinsky_testing::golden::close("embeds", &ort.image_embeds, &tract.image_embeds, 1e-4).unwrap();
+    kandinsky_testing::golden::close("latents", &ort.latents, &tract.latents, 1e-4).unwrap();
 }

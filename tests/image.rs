@@ -1,17 +1,4 @@
 //! Pictures: Pillow's resampling, CLIP's preparation, masks, files in and out.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "common/image.rs"]
-mod goldens;
-#[path = "common/pictures.rs"]
-mod pictures;
 
 use kandinsky::error::Kind;
 use kandinsky::image::resize::{Filter, Source, Window, resize, window};
@@ -21,12 +8,13 @@ use kandinsky::request::{Job, Profile, Request, Size};
 use kandinsky::tensor::{Tensor, tensor};
 use kandinsky_models::hash;
 use kandinsky_models::manifest::ClipImage;
-use pictures::{job, names, pattern};
-use std::path::{Path, PathBuf};
+use kandinsky_testing::image as goldens;
+use kandinsky_testing::pictures::{job, names, pattern};
+use std::path::PathBuf;
 
 fn reference() -> PathBuf {
     let named = std::env::var_os("KANDINSKY_REFERENCE").filter(|v| !v.is_empty());
-    named.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference"), PathBuf::from)
+    named.map_or_else(|| kandinsky_testing::root().join("tests/reference"), PathBuf::from)
 }
 
 fn settings(size: usize) -> ClipImage {
@@ -320,7 +308,7 @@ fn a_full_disk_leaves_nothing() {
     old.iter().for_each(|name| std::fs::write(folder.path().join(name), "mine").unwrap());
     for name in old.into_iter().chain(["new.jpg", "new.png", "new.webp"]) {
         let output = std::process::Command::new("sh")
-            .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" --exact writes_where_told --ignored"])
+            .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" --exact image::writes_where_told --ignored"])
             .arg(std::env::current_exe().unwrap())
             .env("TARGET", folder.path().join(name))
             .output()

@@ -1,7 +1,6 @@
 //! Pictures that claim or unpack to far more than they weigh: refused, or passed over, at next to no cost.
 //!
 //! Each is opened by a process of its own, which measures the time and the peak of its memory.
-#![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,12 +9,10 @@
     clippy::as_conversions,
     reason = "a test fails by panicking"
 )]
-
-#[path = "common/pictures.rs"]
-mod pictures;
+#![cfg(target_os = "linux")]
 
 use kandinsky::image::{Picture, read_metadata};
-use pictures::{file, pattern};
+use kandinsky_testing::pictures::{file, pattern};
 use std::io::Write;
 use std::path::Path;
 use std::time::Instant;

@@ -1,19 +1,8 @@
 //! Pictures as people have them: every kind of PNG, JPEG and WebP, and what is refused.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "common/pictures.rs"]
-mod pictures;
 
 use kandinsky::error::Kind;
 use kandinsky::image::{Picture, read_metadata};
-use pictures::{check, file, names, open, pattern};
+use kandinsky_testing::pictures::{check, file, names, open, pattern};
 use std::path::Path;
 
 /// The message of a file of these bytes that is refused.

@@ -1,21 +1,11 @@
 //! Pictures written as PNG, JPEG and WebP, each with its request.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "common/pictures.rs"]
-mod pictures;
 
 use kandinsky::error::Kind;
 use kandinsky::image::{Format, Metadata, Picture, check_target, read_metadata};
 use kandinsky::metadata;
 use kandinsky::request::{Job, Request, Size};
-use pictures::{distance, expected, job, names, pattern};
+use kandinsky_testing::pictures;
+use kandinsky_testing::pictures::{distance, expected, job, names, pattern};
 use proptest::prelude::*;
 use std::path::Path;
 

@@ -1,29 +1,17 @@
 //! Masks, and pictures as MoVQ sees them: against the reference's pipelines and against Pillow.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "common/image.rs"]
-mod goldens;
-#[path = "common/pictures.rs"]
-mod pictures;
 
 use kandinsky::error::Kind;
 use kandinsky::image::{Mask, Picture, movq};
 use kandinsky::request::Size;
 use kandinsky_models::hash;
-use pictures::pattern;
+use kandinsky_testing::image as goldens;
+use kandinsky_testing::pictures::pattern;
 use proptest::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 fn data() -> PathBuf {
     let named = std::env::var_os("KANDINSKY_REFERENCE").filter(|v| !v.is_empty());
-    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+    let own = || kandinsky_testing::root().join("tests/reference");
     named.map_or_else(own, PathBuf::from).join("data")
 }
 

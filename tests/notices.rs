@@ -1,11 +1,5 @@
 //! `THIRD_PARTY_NOTICES.md` is generated from the crates that the lock file names; this test writes it
 //! when `KANDINSKY_BLESS` is set and otherwise fails when it is not what would be written.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -34,16 +28,16 @@ const ALLOWED: &[&str] = &[
 
 #[test]
 fn notices_are_those_of_the_lock_file() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = kandinsky_testing::root();
     let file = root.join("THIRD_PARTY_NOTICES.md");
-    let expected = notices(root);
+    let expected = notices(&root);
     if std::env::var_os("KANDINSKY_BLESS").is_some() {
         std::fs::write(&file, &expected).unwrap();
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
         found == expected,
-        "THIRD_PARTY_NOTICES.md is stale: run KANDINSKY_BLESS=1 cargo test --release --test notices"
+        "THIRD_PARTY_NOTICES.md is stale: run KANDINSKY_BLESS=1 cargo test --release --test engine notices"
     );
 }
 
@@ -80,7 +74,20 @@ fn notices(root: &Path) -> String {
 /// systems need.
 fn linked(root: &Path) -> Vec<serde_json::Value> {
     let tree = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args([
+            "tree",
+            "--locked",
+            "--package",
+            "kandinsky-cli",
+            "--package",
+            "kandinsky-capi",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
         .args(["--target", "x86_64-unknown-linux-gnu"])
         .current_dir(root)
         .output()

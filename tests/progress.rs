@@ -1,16 +1,4 @@
 //! What a running request tells: progress, previews, and how it is stopped; on both runtimes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "common/model.rs"]
-#[allow(dead_code, reason = "of what the tests share, a part is used here")]
-mod model;
 
 use kandinsky::error::Kind;
 use kandinsky::image::Picture;
@@ -20,6 +8,8 @@ use kandinsky::runtime::RuntimeOptions;
 use kandinsky::{Engine, Outcome, Request, Result};
 use kandinsky_export::{Checkpoint, Origin};
 use kandinsky_models::hash;
+use kandinsky_testing::EMOJI;
+use kandinsky_testing::model;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -40,7 +30,7 @@ struct Models {
 static MODELS: LazyLock<Models> = LazyLock::new(|| {
     let keep = tempfile::tempdir().unwrap();
     let [tiny, to_one, bare] = ["tiny", "to_one", "bare"].map(|name| keep.path().join(name));
-    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference");
+    let reference = kandinsky_testing::root().join("tests/reference");
     model::export(&reference, &tiny);
     copy(&tiny, &to_one);
     let manifest = to_one.join("model.json");
@@ -213,11 +203,12 @@ fn pooled(picture: &Picture) -> Vec<[f64; 3]> {
 #[test]
 fn linear_previews_have_the_pictures_colours() {
     let folder = tempfile::tempdir().unwrap();
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/emoji"), folder.path());
+    copy(&PathBuf::from(EMOJI), folder.path());
     let constants = || {
         let start = Instant::now();
-        kandinsky::prepare::constants(folder.path()).unwrap();
+        let constants = kandinsky::bake::constants(folder.path()).unwrap();
         println!("constants in {:?}", start.elapsed());
+        kandinsky_export::add_constants(folder.path(), &constants).unwrap();
         hash::of_bytes(&std::fs::read(folder.path().join("constants.safetensors")).unwrap())
     };
     assert_eq!(constants(), constants(), "the same weights gave other constants");

@@ -1,22 +1,6 @@
 //! Every regime with every setting, on the tiny model: no failure, a picture in a batch is the one that it is
 //! alone, and whatever a caller asks ends in a picture or a named refusal.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a test fails by panicking"
-)]
-#![allow(dead_code, reason = "of what the tests share, a part is used here")]
 
-mod common {
-    pub mod golden;
-    pub mod model;
-}
-
-use common::golden::{close, directory};
-use common::model;
 use kandinsky::error::Kind;
 use kandinsky::image::{Picture, Size};
 use kandinsky::progress::Watch;
@@ -25,6 +9,9 @@ use kandinsky::runtime::RuntimeOptions;
 use kandinsky::sampler::{self, Role};
 use kandinsky::tensor::rows;
 use kandinsky::{Engine, Outcome, Request};
+use kandinsky_testing::EMOJI;
+use kandinsky_testing::golden::{close, directory};
+use kandinsky_testing::model;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -49,8 +36,6 @@ fn tiny() -> PathBuf {
     });
     folder.path().join("tiny")
 }
-
-const EMOJI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/emoji");
 
 /// A picture of coloured squares.
 fn squares(width: usize, height: usize) -> Picture {
@@ -318,7 +303,7 @@ fn pixels_outside_the_mask_are_the_input_s_own() {
 /// A photograph that is edited 200 times: holes and frames in turn, of which none touches its centre.
 #[test]
 fn two_hundred_edits_leave_what_they_do_not_touch() {
-    let photo = Picture::open(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pictures/photo.png")).unwrap();
+    let photo = Picture::open(kandinsky_testing::root().join("tests/pictures/photo.png")).unwrap();
     let size = photo.size();
     let centre: Vec<(usize, usize)> = (0..size.width * size.height)
         .map(|i| (i % size.width, i / size.width))

@@ -1,19 +1,5 @@
 //! Whatever a caller asks ends in the pictures asked for or in a named refusal, and never in a panic.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a test fails by panicking"
-)]
-#![allow(dead_code, reason = "of what the tests share, a part is used here")]
 
-mod common {
-    pub mod model;
-}
-
-use common::model;
 use kandinsky::error::Kind;
 use kandinsky::image::{Picture, Size};
 use kandinsky::progress::Watch;
@@ -21,11 +7,11 @@ use kandinsky::request::{Blend, Frame, Generator, Input, Interval, Part, PriorKi
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::sampler::SAMPLERS;
 use kandinsky::{Engine, Request};
+use kandinsky_testing::model;
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Requests that are tried.
 const CASES: u32 = 2000;
@@ -188,7 +174,7 @@ const REFUSALS: [Kind; 4] = [Kind::BadRequest, Kind::BadPrompt, Kind::BadImage, 
 fn whatever_is_asked_ends_in_pictures_or_in_a_named_refusal() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny");
-    model::export(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference"), &path);
+    model::export(&kandinsky_testing::root().join("tests/reference"), &path);
     let options = RuntimeOptions { runtime: "ort".to_owned(), ..Default::default() };
     let engine = Engine::open_with(&path, &options).unwrap();
     let outcomes = RefCell::new(BTreeMap::<String, usize>::new());

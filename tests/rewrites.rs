@@ -1,21 +1,12 @@
 //! Every rewrite of the drawing gives the numbers of the drawing without it, on both runtimes, and can be told from
 //! the manifest.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::indexing_slicing, clippy::as_conversions, reason = "a test fails by panicking")]
-#![allow(dead_code, reason = "of what the tests share, a part is used here")]
 
-mod common {
-    pub mod golden;
-    pub mod made_up;
-    pub mod model;
-}
-
-use common::{golden, made_up, model};
 use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
 use kandinsky::tensor::{Tensor, Value};
 use kandinsky_export::{Checkpoint, Origin, Request, Rewrite, Rewrites};
 use kandinsky_models::manifest::F32_REWRITES;
 use kandinsky_models::{Component, Folder};
+use kandinsky_testing::{golden, made_up, model};
 use ndarray::Axis;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,7 +51,7 @@ fn a_model_for_f32_alone_is_known_by_its_rewrites() {
     ] {
         let folder = export(&root.path().join(rewrites.names().concat()), &rewrites);
         let manifest = Folder::open(&folder).unwrap().manifest().clone();
-        let options = kandinsky::ahead::fitted(&RuntimeOptions::default(), &manifest).unwrap();
+        let options = kandinsky::prebuild::fitted(&RuntimeOptions::default(), &manifest).unwrap();
         assert_eq!(options.f32_only, expected);
     }
     for name in F32_REWRITES {

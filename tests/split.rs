@@ -1,22 +1,6 @@
 //! The graphs of a model folder against one unsplit graph of the same network: what the exact rewrites
 //! leave out or compute once must change nothing.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a test fails by panicking"
-)]
-#![allow(dead_code, reason = "of what the tests share, a part is used here")]
 
-mod common {
-    pub mod golden;
-    pub mod model;
-}
-
-use common::golden::{close, directory};
-use common::model;
 use kandinsky::Engine;
 use kandinsky::component::text::{self, ClipText, MultilingualText};
 use kandinsky::component::unet::{self, Which};
@@ -29,6 +13,8 @@ use kandinsky_export::arch::{self, Kind};
 use kandinsky_export::{Checkpoint, Origin};
 use kandinsky_models::Component;
 use kandinsky_models::manifest::{Precision, WAVES};
+use kandinsky_testing::golden::{close, directory};
+use kandinsky_testing::model;
 use ndarray::{Axis, IxDyn};
 use std::path::Path;
 

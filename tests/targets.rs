@@ -3,29 +3,7 @@
 //!
 //! ONNX Runtime's CPU provider runs TensorRT's graphs as they are. Of CUDA's graphs the operators of ONNX
 //! Runtime's own domain are written out in standard ones first.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::as_conversions,
-    reason = "a test fails by panicking"
-)]
-#![allow(dead_code, reason = "of what the tests share, a part is used here")]
 
-mod common {
-    pub mod golden;
-    pub mod made_up;
-    pub mod model;
-    pub mod onnx;
-    pub mod written_out;
-}
-
-use common::golden::directory;
-use common::made_up::relative;
-use common::onnx::{Kinds, attribute, kinds, op, read};
-use common::written_out;
-use common::{made_up, model};
 use kandinsky::Engine;
 use kandinsky::error::Kind;
 use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
@@ -34,6 +12,11 @@ use kandinsky_export::{Checkpoint, Origin, Request, Rewrites};
 use kandinsky_models::manifest::{Port, Target};
 use kandinsky_models::onnx::{CONTRIB, ModelProto, NodeProto, OPSET, OPSET_TENSORRT, data_type};
 use kandinsky_models::{Component, Folder};
+use kandinsky_testing::golden::directory;
+use kandinsky_testing::made_up::relative;
+use kandinsky_testing::onnx::{Kinds, attribute, kinds, op, read};
+use kandinsky_testing::written_out;
+use kandinsky_testing::{made_up, model};
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -66,7 +49,7 @@ fn export(reference: &Path, target: Target, out: &Path) {
     // Rewrites share work out between graphs otherwise than graphs for GPUs do.
     request.rewrites = Rewrites::none();
     kandinsky_export::export_then(&request, &mut |_| Ok(()), &mut |folder| {
-        kandinsky::prepare::constants(folder).map_err(Box::from)
+        kandinsky::bake::constants(folder).map_err(Box::from)
     })
     .unwrap_or_else(|e| panic!("{}: {e}", target.name()));
 }

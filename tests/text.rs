@@ -1,17 +1,4 @@
 //! Prompts to tokens: golden ids, limits, and text that looks like control tokens.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
-#[path = "common/model.rs"]
-#[allow(dead_code, reason = "of what the tests share, a part is used here")]
-mod model;
-#[path = "common/tokenizer.rs"]
-mod tokenizer;
 
 use kandinsky::Engine;
 use kandinsky::component::text::{ClipText, MultilingualText, clip, multilingual};
@@ -25,15 +12,16 @@ use kandinsky_models::manifest::{
     ClipImage, Defaults, FORMAT, Latent, Precision, Source, Text, Tokenizer as Settings,
 };
 use kandinsky_models::{FileEntry, Folder, Manifest, hash};
+use kandinsky_testing::model;
+use kandinsky_testing::tokenizer::{Checked, check_full_vocabulary, check_tokenizers};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-use tokenizer::{Checked, check_full_vocabulary, check_tokenizers};
 
 fn reference() -> PathBuf {
     let named = std::env::var_os("KANDINSKY_REFERENCE").filter(|v| !v.is_empty());
-    named.map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference"), PathBuf::from)
+    named.map_or_else(|| kandinsky_testing::root().join("tests/reference"), PathBuf::from)
 }
 
 /// A model folder that has tokenisers and nothing else.

@@ -41,21 +41,6 @@ pub fn add_constants(folder: &Path, tensors: &[Constant]) -> Result<()> {
     manifest::write(folder, &manifest)
 }
 
-/// Every constant of a model folder.
-///
-/// # Errors
-/// When the folder is no model folder or its constants cannot be read.
-pub(crate) fn all(folder: &Path) -> Result<Vec<Constant>> {
-    let opened = Folder::open(folder)?;
-    let Some(entry) = opened.manifest().files.get(ROLE) else { return Ok(Vec::new()) };
-    let weights = read::safetensors::open(&opened.locate(entry)?, ROLE)?;
-    let constant = |name: &str| {
-        let shape = weights.shape(name).unwrap_or_default().to_vec();
-        Ok((name.to_owned(), shape, weights.read(name)?))
-    };
-    weights.names().into_iter().map(constant).collect()
-}
-
 /// Writes the first `constants.safetensors` of a model folder.
 ///
 /// # Errors

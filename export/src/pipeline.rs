@@ -25,9 +25,9 @@ const PRIOR_CONSTANTS: [&str; 2] = ["clip_mean", "clip_std"];
 const CONSTANT_NETWORKS: [Kind; 4] =
     [Kind::TextEncoder, Kind::ImageEncoder, Kind::MultilingualEncoder, Kind::Movq];
 
-/// What a caller adds to a model folder before it appears in its place.
+/// Computes constants of a complete model folder, before it appears in its place.
 pub type Finish<'a> =
-    dyn FnMut(&Path) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>> + 'a;
+    dyn FnMut(&Path) -> std::result::Result<Vec<Constant>, Box<dyn std::error::Error + Send + Sync>> + 'a;
 
 /// Makes the model folder that `request` asks for. `progress` is told of every piece written; its error
 /// (such as [`Error::Cancelled`]) stops the export and leaves nothing behind.
@@ -39,9 +39,9 @@ pub fn export(request: &Request, progress: &mut dyn FnMut(Progress<'_>) -> Resul
     export_with(request, progress, None)
 }
 
-/// As [`export`], but lets `finish` add constants to the folder before it appears in its place, through
-/// [`crate::add_constants`]. The folder that `finish` gets is complete; of an export for a GPU it is a
-/// portable one of the networks that constants are computed with, and its constants are taken over.
+/// As [`export`], and adds the constants that `finish` computes before the folder appears in its place. The folder
+/// that `finish` gets is complete; of an export for a GPU it is a portable one of the networks that constants are
+/// computed with.
 ///
 /// # Errors
 /// As [`export`]; those of `finish` as [`Error::Finish`].
@@ -63,7 +63,10 @@ fn export_with(
     let staging = Staging::begin(&request.out, request.force.then_some(FILE_NAME))?;
     write(request, drawn, staging.path(), progress)?;
     match finish {
-        Some(finish) if request.target.is_portable() => finish(staging.path()).map_err(Error::Finish)?,
+        Some(finish) if request.target.is_portable() => {
+            let computed = finish(staging.path()).map_err(Error::Finish)?;
+            constants::add_constants(staging.path(), &computed)?;
+        }
         Some(finish) => finish_portable(request, staging.path(), progress, finish)?,
         None => {}
     }
@@ -85,10 +88,9 @@ fn finish_portable(
     let io = |e| Error::io(&portable, "created", e);
     std::fs::create_dir(&portable).map_err(io)?;
     write(&request, drawn, &portable, progress)?;
-    finish(&portable).map_err(Error::Finish)?;
-    let all = constants::all(&portable)?;
+    let computed = finish(&portable).map_err(Error::Finish)?;
     std::fs::remove_dir_all(&portable).map_err(|e| Error::io(&portable, "removed", e))?;
-    constants::add_constants(folder, &all)
+    constants::add_constants(folder, &computed)
 }
 
 /// A checkpoint, read and drawn, before anything is written.

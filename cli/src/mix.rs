@@ -1,0 +1,28 @@
+//! `kandinsky mix`: fusion of pictures and texts.
+
+use super::Report;
+use super::draw::{DrawArgs, part};
+use kandinsky::error::Result;
+use kandinsky::request::{Part, Request};
+
+/// Mix pictures and texts into one picture
+///
+/// A part is [WEIGHT=]TEXT or [WEIGHT=]@FILE, such as 0.6=@cat.png 0.4="a starry night"; without a weight it
+/// counts 1. Parts with a weight below 0, which steers away, stand behind a --. Texts become image embeddings
+/// through the prior, pictures through the CLIP image encoder. With --prompt, that text conditions the
+/// decoder: text and image fusion.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Parts of the mix, 1 to 16
+    #[arg(required = true, value_name = "PART", value_parser = part)]
+    parts: Vec<Part>,
+    /// A text that conditions the decoder
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    prompt: String,
+    #[command(flatten)]
+    draw: DrawArgs,
+}
+
+pub fn run(args: &Args) -> Result<Box<dyn Report>> {
+    args.draw.draw(Request::mix(args.parts.iter().cloned()).prompt(&args.prompt))
+}

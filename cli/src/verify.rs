@@ -1,0 +1,93 @@
+//! `kandinsky verify`: every hash, every graph.
+
+use super::{Report, RuntimeArgs, to_json};
+use kandinsky::engine::find_model;
+use kandinsky::error::{Error, Kind, Result};
+use kandinsky::prebuild;
+use kandinsky::runtime::{self, CacheMode, GraphSource, Runtime, RuntimeOptions};
+use kandinsky_models::{Component, FileEntry, Folder, GraphSpec};
+use serde::Serialize;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Check a model folder: read every byte, compare every hash, open every graph
+#[derive(clap::Args)]
+pub struct Args {
+    /// The model folder; else KANDINSKY_MODEL, else models/emoji beside the executable or here
+    model: Option<PathBuf>,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+}
+
+pub fn run(args: &Args) -> Result<Box<dyn Report>> {
+    let (path, _) = find_model(args.model.as_deref())?;
+    let folder = Folder::open(&path)?;
+    // The graphs themselves are to open, and not what was made of them before.
+    let options = RuntimeOptions { cache: CacheMode::Off, ..args.runtime.options()? };
+    let selection = runtime::select(&prebuild::fitted(&options, folder.manifest())?)?;
+    let mut checks = Vec::new();
+    for component in Component::ALL.into_iter().filter(|c| folder.has(*c)) {
+        let spec = folder.graph(component)?;
+        let outcome = check_graph(&folder, component, spec, selection.runtime.as_ref());
+        checks.push(Check::new(component.name(), outcome));
+    }
+    for (role, entry) in &folder.manifest().files {
+        checks.push(Check::new(role, check_file(&folder, entry).map(|_| ())));
+    }
+    Ok(Box::new(Verdict { model: path, runtime: selection.runtime.describe(), checks }))
+}
+
+fn check_graph(folder: &Folder, component: Component, spec: &GraphSpec, runtime: &dyn Runtime) -> Result<()> {
+    let path = check_file(folder, &spec.graph)?;
+    if let Some(data) = &spec.data {
+        check_file(folder, data)?;
+    }
+    folder.check_graph(spec)?;
+    runtime.open(&GraphSource { component, path, spec: spec.clone() }).map(|_| ())
+}
+
+fn check_file(folder: &Folder, entry: &FileEntry) -> Result<PathBuf> {
+    folder.verify(entry).map_err(Error::from)
+}
+
+#[derive(Serialize)]
+struct Verdict {
+    model: PathBuf,
+    runtime: String,
+    checks: Vec<Check>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    name: String,
+    ok: bool,
+    error: Option<String>,
+}
+
+impl Check {
+    fn new(name: &str, outcome: Result<()>) -> Self {
+        let error = outcome.err().map(|e| e.to_string());
+        Self { name: name.to_owned(), ok: error.is_none(), error }
+    }
+}
+
+impl Report for Verdict {
+    fn json(&self) -> Result<serde_json::Value> {
+        to_json(self)
+    }
+
+    fn exit_code(&self) -> u8 {
+        if self.checks.iter().all(|check| check.ok) { 0 } else { Kind::BadModel.exit_code() }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} on {}", self.model.display(), self.runtime)?;
+        for check in &self.checks {
+            writeln!(f, "{:<22} {}", check.name, check.error.as_deref().unwrap_or("ok"))?;
+        }
+        let bad = self.checks.iter().filter(|check| !check.ok).count();
+        writeln!(f, "{} of {} good", self.checks.len() - bad, self.checks.len())
+    }
+}
