@@ -14,7 +14,7 @@
 
 use kandinsky::image::Picture;
 use kandinsky::priors::PriorKind;
-use kandinsky::progress::Watch;
+use kandinsky::progress::Observer;
 use kandinsky::tensor::Tensor;
 use kandinsky::{Engine, Request, fit};
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let encoder = engine.encoder(false);
     let captioned = fit::captions::read(&folder)?;
     let cats = engine.with_networks(|networks| {
-        fit::run(networks, &encoder, &captioned, PriorKind::Linear, SEED, &mut Watch::default())
+        fit::run(networks, &encoder, &captioned, PriorKind::Linear, SEED, &mut Observer::default())
     })?;
     println!("{:#?}", cats.card());
     let fitted = tempfile::tempdir()?;
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     {
         for (i, prompt) in PROMPTS.iter().enumerate() {
             let request = Request::text_to_image(*prompt).seed(SEED).prior(kind, fitted.clone());
-            let mut outcome = engine.run_all(&request, &mut Watch::default())?;
+            let mut outcome = engine.run_all(&request, &mut Observer::default())?;
             if kind == PriorKind::Diffusion {
                 diffusion.push(outcome.image_embeds.clone());
             }

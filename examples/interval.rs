@@ -5,7 +5,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::as_conversions, reason = "an example, whose counts are small")]
 
-use kandinsky::progress::{Stage, Watch};
+use kandinsky::progress::{Observer, Stage};
 use kandinsky::request::Interval;
 use kandinsky::{Engine, Outcome, Request, Result};
 use kandinsky_models::Component;
@@ -48,13 +48,13 @@ struct Run {
 
 impl Run {
     fn of(engine: &Engine, interval: Interval) -> Result<Self> {
-        engine.with_networks(|networks| Ok(networks.take_calls()))?;
+        engine.with_networks(|networks| Ok(networks.take_call_statistics()))?;
         let draw = |(seed, prompt): (u64, &&str)| {
             let request = Request::text_to_image(*prompt).seed(seed).sampler("ddim").steps(50);
-            engine.run_all(&request.guidance_interval(interval), &mut Watch::default())
+            engine.run_all(&request.guidance_interval(interval), &mut Observer::default())
         };
         let drawn: Vec<Outcome> = (0..).zip(&PROMPTS).map(draw).collect::<Result<_>>()?;
-        let calls = engine.with_networks(|networks| Ok(networks.take_calls()))?;
+        let calls = engine.with_networks(|networks| Ok(networks.take_call_statistics()))?;
         let denoising = |outcome: &Outcome| {
             let own = outcome.timings.iter().filter(|(stage, _)| *stage == Stage::Denoise);
             own.map(|(_, time)| time.as_secs_f64()).sum::<f64>()

@@ -4,10 +4,10 @@
 //! `cargo run --release --example solvers -- benches/results`
 
 use kandinsky::component::text::MultilingualText;
-use kandinsky::component::unet::Which;
+use kandinsky::component::unet::UnetVariant;
 use kandinsky::guidance::Guidance;
 use kandinsky::profile::Profile;
-use kandinsky::progress::Watch;
+use kandinsky::progress::Observer;
 use kandinsky::rng::Generator;
 use kandinsky::sampler::{self, Choice, Noise, Role};
 use kandinsky::stage::denoise::{self, Condition, DenoiseRun, Known};
@@ -100,7 +100,7 @@ impl<'a> Study<'a> {
         };
         let constants = self.engine.constants();
         let drawn = self.engine.with_networks(|networks| {
-            prior::sample(networks, &self.prior, constants, run, &mut Watch::default())
+            prior::sample(networks, &self.prior, constants, run, &mut Observer::default())
         })?;
         Ok(((drawn - &constants.clip_mean) / &constants.clip_std, sampler.timesteps().len()))
     }
@@ -123,14 +123,14 @@ impl<'a> Study<'a> {
             guidance: Guidance::new(manifest.defaults.guidance),
             noise: &mut noise,
             start,
-            unet: Which::Draw,
+            unet: UnetVariant::Draw,
             known,
             preview: None,
         };
         let condition = Condition { text: self.text.clone(), image: self.image.clone() };
         let latents = self
             .engine
-            .with_networks(|networks| denoise::sample(networks, condition, run, &mut Watch::default()))?;
+            .with_networks(|networks| denoise::sample(networks, condition, run, &mut Observer::default()))?;
         Ok((latents, sampler.timesteps().len()))
     }
 }

@@ -8,7 +8,7 @@
 
 use kandinsky::component::{image_encoder, text};
 use kandinsky::image::{Picture, clip};
-use kandinsky::progress::Watch;
+use kandinsky::progress::Observer;
 use kandinsky::tensor::{Tensor, concat, rows};
 use kandinsky::text::Weighted;
 use kandinsky::{Engine, Request};
@@ -138,7 +138,7 @@ fn draw(
     let mut pictures = Vec::with_capacity(WORDS.len());
     for words in WORDS.chunks(COLUMNS) {
         let request = Request::default().prompts(words.iter().map(language)).seeds(vec![seed; words.len()]);
-        pictures.append(&mut engine.run_all(&settings(request), &mut Watch::default())?.pictures);
+        pictures.append(&mut engine.run_all(&settings(request), &mut Observer::default())?.pictures);
     }
     Ok(pictures)
 }

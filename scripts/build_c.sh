@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds libkandinsky.so and libkandinsky.a in target/release, apart from ordinary builds, which need neither.
+# Builds libkandinsky.so and libkandinsky.a in target/release. KANDINSKY_PACKAGES names what cargo builds, by default the
+# C library alone; --workspace shares its crates with a build of everything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-major=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\([0-9]*\)\..*"/\1/p' Cargo.toml)
-cargo rustc --release --locked --package kandinsky-capi --lib --crate-type cdylib,staticlib -- -C "link-arg=-Wl,-soname,libkandinsky.so.$major"
+read -ra packages <<< "${KANDINSKY_PACKAGES:---package kandinsky-capi}"
+cargo build --release --locked "${packages[@]}"
 built=${CARGO_TARGET_DIR:-target}/release
 for kind in so a; do cp -f "$built/libkandinsky_capi.$kind" "$built/libkandinsky.$kind"; done

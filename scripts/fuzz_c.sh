@@ -16,7 +16,7 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 folder=target/asan
 # The sanitizer of a stable compiler is behind this word; nothing else of the nightly language is used.
 RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" CARGO_TARGET_DIR=$folder \
-    cargo rustc --release --locked --package kandinsky-capi --lib --crate-type cdylib --target "$target"
+    cargo build --release --locked --package kandinsky-capi --target "$target"
 library=$folder/$target/release
 cp -f "$library/libkandinsky_capi.so" "$library/libkandinsky.so"
 clang -std=c11 -g -O1 -fsanitize=address -Icapi/include capi/tests/c/fuzz.c -o "$folder/fuzz" -L"$library" -lkandinsky -lpthread

@@ -41,7 +41,7 @@ cargo fmt --all --check
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
 cargo test --release --locked --workspace
-cargo test --release --locked --package kandinsky-capi --features ffi-faults --test c_faults
+cargo test --release --locked --workspace --features kandinsky-capi/ffi-faults --test c_faults
 
 # A debug build draws the release build's bytes.
 cargo build --locked --bin kandinsky

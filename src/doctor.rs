@@ -1,8 +1,8 @@
 //! What this machine can run: runtimes, providers, processor, memory, and what to do for more.
 
-use crate::machine;
 use crate::runtime::provider::{self, Provider};
 use crate::runtime::{Precision, RuntimeOptions, library, precision, tract};
+use crate::system;
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -57,10 +57,10 @@ pub fn examine(options: &RuntimeOptions) -> Findings {
         version: env!("CARGO_PKG_VERSION"),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         cpu_features: precision::cpu_features(),
-        memory_bytes: machine::total(),
+        memory_bytes: system::total(),
         precisions: tiers(&runtimes),
         runtimes,
-        cache: crate::store::cache_folder(),
+        cache: crate::verification::cache_folder(),
     }
 }
 

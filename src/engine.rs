@@ -4,20 +4,20 @@ use crate::component::Networks;
 use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
 use crate::image::Picture;
-use crate::machine;
 use crate::metadata;
-use crate::mode::{self, Drawn, Tools, turns};
-use crate::plan::{self, Plan};
+use crate::pipeline::{self, Drawn, RunContext, memory_estimate};
 use crate::priors::{FittedPrior, PriorKind};
-use crate::progress::{CancelToken, PreviewKind, Stage, Watch};
-use crate::request::{Job, Request};
+use crate::progress::{CancelToken, Observer, PreviewKind, Stage};
+use crate::request::{Request, ResolvedRequest};
+use crate::residency::{self, Plan};
 use crate::runtime::{self, RuntimeOptions};
 use crate::stage::encode::Encoder;
 use crate::stage::preview;
-use crate::store::Verified;
+use crate::system;
 use crate::tensor::Tensor;
 use crate::text::{Tokenizers, Truncation};
 use crate::timing::Timings;
+use crate::verification::Verified;
 use kandinsky_models::{Component, Folder, Manifest};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub struct Outcome {
     /// What they were steered away from f32\[B,D\].
     pub negative_image_embeds: Tensor,
     /// The request with every number settled.
-    pub job: Job,
+    pub resolved: ResolvedRequest,
     /// How long each stage took; opening graphs is the stage `load`.
     pub timings: Timings,
     /// When the first step of the denoising loop began.
@@ -108,7 +108,7 @@ impl Engine {
         &self.manifest
     }
 
-    /// Which runtime runs, with its version.
+    /// UnetVariant runtime runs, with its version.
     pub fn runtime(&self) -> &str {
         &self.runtime
     }
@@ -133,43 +133,43 @@ impl Engine {
             let message = format!("{pictures} pictures were asked of a call that draws 1");
             return Err(Error::new(Kind::BadRequest, message));
         }
-        let outcome = self.run_all(&request, &mut Watch::default())?;
+        let outcome = self.run_all(&request, &mut Observer::default())?;
         let mut pictures = outcome.pictures;
         pictures.pop().ok_or_else(|| Error::new(Kind::Internal, "no picture came out"))
     }
 
-    /// Draws all pictures of a request and tells `watch` how far it is.
+    /// Draws all pictures of a request and tells `observer` how far it is.
     ///
     /// # Errors
-    /// When the request is not valid, a network fails, or the watch's token was used.
-    pub fn run_all(&self, request: &Request, watch: &mut Watch<'_>) -> Result<Outcome> {
-        let job = request.clone().loaded()?.resolve(&self.manifest)?;
-        preview::check(watch, &self.constants)?;
-        let encoder = self.encoder(job.weighted);
-        let truncations = encoder.truncations(&job.texts())?;
-        let prior = job.prior_file.as_deref().map(|file| fitted(file, job.prior)).transpose()?;
-        watch.denoising_began = None;
+    /// When the request is not valid, a network fails, or the observer's token was used.
+    pub fn run_all(&self, request: &Request, observer: &mut Observer<'_>) -> Result<Outcome> {
+        let resolved = request.clone().loaded()?.resolve(&self.manifest)?;
+        preview::check(observer, &self.constants)?;
+        let encoder = self.encoder(resolved.weighted);
+        let truncations = encoder.truncations(&resolved.texts())?;
+        let prior = resolved.prior_file.as_deref().map(|file| fitted(file, resolved.prior)).transpose()?;
+        observer.denoising_began = None;
         let (mut timings, mut opening) = (Timings::default(), Vec::new());
         let drawn = self.with_networks(|networks| {
-            networks.cancel_with(watch.cancel.clone());
-            let previewed = watch.previews.as_ref().is_some_and(|p| p.kind == PreviewKind::Decode);
-            let plan = self.planned(networks, &job, previewed)?;
+            networks.cancel_with(observer.cancel.clone());
+            let previewed = observer.previews.as_ref().is_some_and(|p| p.kind == PreviewKind::Decode);
+            let plan = self.planned(networks, &resolved, previewed)?;
             networks.follow(Some(&plan));
             let loaded_before = networks.load_time();
-            let sequential = open_graphs(networks, &plan, watch)?;
+            let sequential = open_graphs(networks, &plan, observer)?;
             timings.add(Stage::Load, networks.load_time().saturating_sub(loaded_before));
             let (constants, prior, timings) = (&self.constants, prior.as_ref(), &mut timings);
-            let drawn = mode::draw(
-                &mut Tools { networks, encoder, constants, prior, timings, sequential },
-                &job,
-                watch,
+            let drawn = pipeline::draw(
+                &mut RunContext { networks, encoder, constants, prior, timings, sequential },
+                &resolved,
+                observer,
             );
             opening = networks.notes();
             drawn
         });
         let Drawn { mut pictures, latents, image_embeds, negative_image_embeds } = drawn?;
         for (index, picture) in pictures.iter_mut().enumerate() {
-            picture.describe(metadata::describe(&self.manifest.name, &job.picture(index))?);
+            picture.describe(metadata::describe(&self.manifest.name, &resolved.picture(index))?);
         }
         let runtime = self.runtime.clone();
         let notes = truncations.iter().map(ToString::to_string).chain(opening).collect();
@@ -178,36 +178,36 @@ impl Engine {
             latents,
             image_embeds,
             negative_image_embeds,
-            job,
+            resolved,
             timings,
-            denoising_began: watch.denoising_began,
+            denoising_began: observer.denoising_began,
             runtime,
             truncations,
             notes,
         })
     }
 
-    /// Which graphs a request would hold in memory when, and how much that takes; nothing is drawn.
+    /// UnetVariant graphs a request would hold in memory when, and how much that takes; nothing is drawn.
     ///
     /// # Errors
     /// When the request is not valid, or its largest stage does not fit the memory that was asked for.
     pub fn plan(&self, request: &Request) -> Result<Plan> {
-        let job = request.clone().loaded()?.resolve(&self.manifest)?;
-        self.with_networks(|networks| self.planned(networks, &job, false))
+        let resolved = request.clone().loaded()?.resolve(&self.manifest)?;
+        self.with_networks(|networks| self.planned(networks, &resolved, false))
     }
 
-    /// The plan of a job. Without a limit of the caller's the machine's spare memory is one, and a job that needs
+    /// The plan of a request. Without a limit of the caller's the machine's spare memory is one, and a request that needs
     /// more is tried as sparingly as it can be.
-    fn planned(&self, networks: &mut Networks, job: &Job, previewed: bool) -> Result<Plan> {
-        let turns = turns::turns(networks.folder(), &self.constants, job, previewed)?;
+    fn planned(&self, networks: &mut Networks, resolved: &ResolvedRequest, previewed: bool) -> Result<Plan> {
+        let turns = memory_estimate::turns(networks.folder(), &self.constants, resolved, previewed)?;
         let before = networks.opened().into_iter().collect();
         let base = networks.base();
-        let costs = turns::costs(networks, &turns, job)?;
+        let costs = memory_estimate::costs(networks, &turns, resolved)?;
         let spare = || {
-            let spare = machine::available()?.saturating_add(machine::resident().unwrap_or(0));
-            Some(spare.max(plan::least(&turns, &costs, base)))
+            let spare = system::available()?.saturating_add(system::resident().unwrap_or(0));
+            Some(spare.max(residency::least(&turns, &costs, base)))
         };
-        plan::plan(&turns, &costs, &before, base, self.memory.or_else(spare))
+        residency::plan(&turns, &costs, &before, base, self.memory.or_else(spare))
     }
 
     /// Runs `work` with the networks, for tests and measurements below the level of requests.
@@ -251,16 +251,16 @@ fn fitted(file: &Path, kind: PriorKind) -> Result<FittedPrior> {
     Err(Error::new(Kind::BadRequest, format!("{name} holds a {found} prior, and a {kind} one was asked for")))
 }
 
-/// Opens what a job needs, so that the time it takes is told apart, where all of it stays open; else tells how many
+/// Opens what a request needs, so that the time it takes is told apart, where all of it stays open; else tells how many
 /// graphs are opened at their turns.
-fn open_graphs(networks: &mut Networks, plan: &Plan, watch: &mut Watch<'_>) -> Result<Option<usize>> {
+fn open_graphs(networks: &mut Networks, plan: &Plan, observer: &mut Observer<'_>) -> Result<Option<usize>> {
     let needed: BTreeSet<Component> = plan.steps.iter().flat_map(|step| step.runs.iter().copied()).collect();
     let total = needed.len();
     if !plan.holds_all() {
         return Ok(Some(total));
     }
     for (done, component) in needed.into_iter().enumerate() {
-        let opened = networks.open(component).and_then(|()| watch.step(Stage::Load, done + 1, total));
+        let opened = networks.open(component).and_then(|()| observer.step(Stage::Load, done + 1, total));
         opened.map_err(|error| error.in_stage(Stage::Load.name()))?;
     }
     Ok(None)

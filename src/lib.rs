@@ -23,10 +23,10 @@
 //!
 //! # The way through
 //!
-//! [`request`] settles every number; [`mode`] says where the image embedding and the first latents come
+//! [`request`] settles every number; [`pipeline`] says where the image embedding and the first latents come
 //! from; [`stage`] goes from prompt to embeddings to latents to pixels; [`stage::denoise`] holds the
 //! denoising loop, which the [`sampler`] drives; [`component`] calls the graphs by name; [`runtime`]
-//! runs them. From `main` to the loop: `cli/src/main.rs` → `cli/src/draw.rs` → [`engine`] → [`mode`] →
+//! runs them. From `main` to the loop: `cli/src/main.rs` → `cli/src/draw.rs` → [`engine`] → [`pipeline`] →
 //! [`stage::denoise`].
 //!
 //! The command line, the C library and whatever else asks for pictures are crates of their own above this one.
@@ -39,6 +39,7 @@
 //! request has a generator of its own, torch's CPU generator seeded with seed + i, which draws the
 //! prior's noise and then the decoder's.
 
+pub mod atomic_file;
 pub mod bake;
 pub mod bench;
 pub mod component;
@@ -46,31 +47,30 @@ pub mod constants;
 pub mod doctor;
 pub mod engine;
 pub mod error;
-pub mod files;
 pub mod fit;
 pub mod guidance;
 pub mod image;
 pub mod limits;
-pub mod machine;
 pub mod math;
 pub mod metadata;
-pub mod mode;
-pub mod plan;
+pub mod pipeline;
 pub mod prebuild;
 pub mod predict;
 pub mod priors;
 pub mod profile;
 pub mod progress;
 pub mod request;
+pub mod residency;
 pub mod rng;
 pub mod runtime;
 pub mod sampler;
 pub mod schedule;
 pub mod stage;
-pub mod store;
+pub mod system;
 pub mod tensor;
 pub mod text;
 pub mod timing;
+pub mod verification;
 
 pub use engine::{Engine, Outcome};
 pub use error::{Error, Kind, Result};

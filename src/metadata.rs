@@ -2,22 +2,22 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Metadata;
-use crate::request::{Interval, Job, Request};
+use crate::request::{Interval, Request, ResolvedRequest};
 use serde::{Deserialize, Serialize};
 
-/// Of a picture that `model` drew for `job`, whose prompt and seed are the picture's own.
+/// Of a picture that `model` drew for `request`, whose prompt and seed are the picture's own.
 ///
 /// # Errors
-/// When the job holds a number that JSON cannot.
-pub fn describe(model: &str, job: &Job) -> Result<Metadata> {
+/// When the request holds a number that JSON cannot.
+pub fn describe(model: &str, resolved: &ResolvedRequest) -> Result<Metadata> {
     let exact = Exact {
         program: concat!("kandinsky ", env!("CARGO_PKG_VERSION")).to_owned(),
         model: model.to_owned(),
-        request: job,
+        request: resolved,
     };
     let exact = serde_json::to_string(&exact)
         .map_err(|e| Error::new(Kind::Internal, format!("the request cannot be written down: {e}")))?;
-    Ok(Metadata { parameters: parameters(model, job), exact })
+    Ok(Metadata { parameters: parameters(model, resolved), exact })
 }
 
 /// The request that draws the picture again, and the model that drew it.
@@ -38,17 +38,21 @@ struct Exact<R> {
 }
 
 /// The form that common viewers of generation parameters understand.
-fn parameters(model: &str, job: &Job) -> String {
-    let negative = Some(job.decoder_negative()).filter(|text| !text.is_empty());
+fn parameters(model: &str, resolved: &ResolvedRequest) -> String {
+    let negative = Some(resolved.decoder_negative()).filter(|text| !text.is_empty());
     let negative = negative.map(|text| format!("\nNegative prompt: {text}")).unwrap_or_default();
-    let Job { steps, sampler, guidance, seed, size, prior_steps, prior_guidance, .. } = job;
-    let prompt = job.prompt_of(0);
-    let interval = match job.guidance_interval {
+    let ResolvedRequest { steps, sampler, guidance, seed, size, prior_steps, prior_guidance, .. } = resolved;
+    let prompt = resolved.prompt_of(0);
+    let interval = match resolved.guidance_interval {
         Interval::WHOLE => String::new(),
         part => format!(", CFG interval: {part}"),
     };
-    let deep = if job.deep_cache == 1 { String::new() } else { format!(", DeepCache: {}", job.deep_cache) };
-    let regime = job.regime();
+    let deep = if resolved.deep_cache == 1 {
+        String::new()
+    } else {
+        format!(", DeepCache: {}", resolved.deep_cache)
+    };
+    let regime = resolved.regime();
     format!(
         "{prompt}{negative}\nSteps: {steps}, Sampler: {sampler}, CFG scale: {guidance}, Seed: {seed}, \
          Size: {size}, Model: {model}, Regime: {regime}, Prior steps: {prior_steps}, \

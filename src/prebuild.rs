@@ -8,7 +8,7 @@ use crate::runtime::ort::Ort;
 use crate::runtime::provider::Provider;
 use crate::runtime::shapes::Shapes;
 use crate::runtime::{self, GraphSource, RuntimeOptions};
-use crate::store::Verified;
+use crate::verification::Verified;
 use kandinsky_models::manifest::F32_REWRITES;
 use kandinsky_models::{Component, Folder, Manifest};
 use std::path::Path;

@@ -134,13 +134,13 @@ pub struct Preview {
     pub step: usize,
     /// Denoising steps in all.
     pub total: usize,
-    /// Which of the request's pictures it is, from 0.
+    /// UnetVariant of the request's pictures it is, from 0.
     pub picture: usize,
     /// The preview itself, of the picture's size.
     pub image: Picture,
 }
 
-/// Which previews a caller wants, and where they go.
+/// UnetVariant previews a caller wants, and where they go.
 pub struct Previews<'a> {
     /// Steps from one preview to the next, at least 1: after steps `every`, 2·`every`, …
     pub every: usize,
@@ -152,7 +152,7 @@ pub struct Previews<'a> {
 
 /// What watches a request: places for progress and previews, and a token to stop it.
 #[derive(Default)]
-pub struct Watch<'a> {
+pub struct Observer<'a> {
     /// Called after every step of every stage.
     pub on_progress: Option<Box<dyn FnMut(Progress) + 'a>>,
     /// Previews of the denoising loop.
@@ -180,7 +180,7 @@ impl Default for Batch {
     }
 }
 
-impl Watch<'_> {
+impl Observer<'_> {
     /// Tells that `step` of `total` is done and looks whether to go on.
     ///
     /// # Errors
@@ -192,10 +192,10 @@ impl Watch<'_> {
         self.check()
     }
 
-    /// As [`Watch::step`], for `step` of `total` of the batch that is under way.
+    /// As [`Observer::step`], for `step` of `total` of the batch that is under way.
     ///
     /// # Errors
-    /// As [`Watch::step`].
+    /// As [`Observer::step`].
     pub fn batch_step(&mut self, stage: Stage, step: usize, total: usize) -> Result<()> {
         let Batch { index, total: batches } = self.batch;
         self.step(stage, index * total + step, batches * total)

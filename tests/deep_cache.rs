@@ -1,9 +1,9 @@
 //! DeepCache: which steps are full is counted, every step full is the default byte for byte, and how far pictures go
 //! from the full run is told.
 
-use kandinsky::component::calls::Calls;
+use kandinsky::component::call_statistics::CallStatistics;
 use kandinsky::error::Kind;
-use kandinsky::progress::Watch;
+use kandinsky::progress::Observer;
 use kandinsky::request::Interval;
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::{Engine, Outcome, Request};
@@ -42,9 +42,9 @@ fn request() -> Request {
 
 /// Draws a request; what came of it, and how many rows the full and the shallow graph ran.
 fn draw(engine: &Engine, request: &Request) -> (Outcome, [u64; 2]) {
-    engine.with_networks(|networks| Ok(networks.take_calls())).unwrap();
-    let outcome = engine.run_all(request, &mut Watch::default()).unwrap();
-    let calls: Calls = engine.with_networks(|networks| Ok(networks.take_calls())).unwrap();
+    engine.with_networks(|networks| Ok(networks.take_call_statistics())).unwrap();
+    let outcome = engine.run_all(request, &mut Observer::default()).unwrap();
+    let calls: CallStatistics = engine.with_networks(|networks| Ok(networks.take_call_statistics())).unwrap();
     let rows = [Component::UnetStep, Component::UnetShallow].map(|part| calls.rows(part, "sample"));
     (outcome, rows)
 }
@@ -65,7 +65,7 @@ fn every_step_full_is_the_default_byte_for_byte_and_others_are_counted() {
         let (one, same) = draw(&engine, &request().deep_cache(1));
         assert!(plain.latents == one.latents && plain.pictures[0].bytes() == one.pictures[0].bytes());
         assert_eq!((rows, same), ([20, 0], [20, 0]), "{runtime}");
-        assert!(!serde_json::to_string(&one.job).unwrap().contains("deep_cache"));
+        assert!(!serde_json::to_string(&one.resolved).unwrap().contains("deep_cache"));
         for (every, full) in [(2, 5), (3, 4), (5, 2), (20, 1)] {
             let (outcome, rows) = draw(&engine, &request().deep_cache(every));
             assert_eq!(rows, [2 * full, 2 * (10 - full)], "{runtime}, every {every}");
@@ -80,7 +80,7 @@ fn every_step_full_is_the_default_byte_for_byte_and_others_are_counted() {
 fn a_picture_says_so_and_is_drawn_again() {
     let engine = engine("ort");
     let (outcome, _) = draw(&engine, &request().deep_cache(3));
-    let written = serde_json::to_value(&outcome.job).unwrap();
+    let written = serde_json::to_value(&outcome.resolved).unwrap();
     assert_eq!(written["deep_cache"], 3);
     let again: Request = serde_json::from_value(written).unwrap();
     assert!(draw(&engine, &again).0.latents == outcome.latents);
@@ -91,7 +91,7 @@ fn steps_that_are_not_guided_take_the_text_s_half() {
     let engine = engine("ort");
     let interval: Interval = "0..0.45".parse().unwrap();
     let (_, rows) = draw(&engine, &request().guidance_interval(interval).deep_cache(3));
-    // Calls 0, 3, 6 and 9 are full; 0 to 3 are guided, of two rows each.
+    // CallStatistics 0, 3, 6 and 9 are full; 0 to 3 are guided, of two rows each.
     assert_eq!(rows, [2 + 2 + 1 + 1, 2 + 2 + 1 + 1 + 1 + 1]);
     let interval: Interval = "0.55..1".parse().unwrap();
     // Call 5 is the first guided one: what is kept lacks its unconditional row, so that it is full.

@@ -1,8 +1,8 @@
 //! What saves work: the guidance interval, kept encodings, constants. What is exact changes no byte, and what is
 //! not computed is counted.
 
-use kandinsky::component::calls::Calls;
-use kandinsky::progress::Watch;
+use kandinsky::component::call_statistics::CallStatistics;
+use kandinsky::progress::Observer;
 use kandinsky::request::{Interval, Part};
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::{Engine, Outcome, Request};
@@ -26,17 +26,17 @@ fn request() -> Request {
 }
 
 /// Draws a request; what came of it and which graphs ran.
-fn draw(engine: &Engine, request: &Request) -> (Outcome, Calls) {
-    engine.with_networks(|networks| Ok(networks.take_calls())).unwrap();
-    let outcome = engine.run_all(request, &mut Watch::default()).unwrap();
-    (outcome, engine.with_networks(|networks| Ok(networks.take_calls())).unwrap())
+fn draw(engine: &Engine, request: &Request) -> (Outcome, CallStatistics) {
+    engine.with_networks(|networks| Ok(networks.take_call_statistics())).unwrap();
+    let outcome = engine.run_all(request, &mut Observer::default()).unwrap();
+    (outcome, engine.with_networks(|networks| Ok(networks.take_call_statistics())).unwrap())
 }
 
 fn interval(text: &str) -> Interval {
     text.parse().unwrap()
 }
 
-fn unet_rows(calls: &Calls) -> u64 {
+fn unet_rows(calls: &CallStatistics) -> u64 {
     calls.rows(Component::UnetStep, "sample")
 }
 
@@ -48,8 +48,8 @@ fn guidance_everywhere_is_the_default_byte_for_byte() {
         let (whole, same) = draw(&engine, &request().guidance_interval(interval("0..1")));
         assert!(plain.latents == whole.latents && plain.pictures[0].bytes() == whole.pictures[0].bytes());
         assert_eq!((unet_rows(&calls), unet_rows(&same)), (20, 20), "{runtime}");
-        let said = serde_json::to_string(&whole.job).unwrap();
-        assert_eq!(said, serde_json::to_string(&plain.job).unwrap());
+        let said = serde_json::to_string(&whole.resolved).unwrap();
+        assert_eq!(said, serde_json::to_string(&plain.resolved).unwrap());
         assert!(!said.contains("guidance_interval"));
         // An interval that happens to hold every step takes the other way through and gives the same.
         let (all, _) = draw(&engine, &request().guidance_interval(interval("0..0.9999")));
@@ -66,7 +66,7 @@ fn outside_the_interval_the_unconditional_rows_are_not_run() {
         let (outcome, calls) = draw(&engine, &request().guidance_interval(interval(text)));
         assert_eq!(unet_rows(&calls), 10 + guided, "{text}");
         assert!(outcome.latents != plain.latents, "{text}");
-        let written = serde_json::to_value(&outcome.job).unwrap();
+        let written = serde_json::to_value(&outcome.resolved).unwrap();
         assert_eq!(written["guidance_interval"], text);
         let again: Request = serde_json::from_value(written).unwrap();
         assert!(draw(&engine, &again).0.latents == outcome.latents, "{text}");
@@ -109,7 +109,9 @@ fn a_prompt_that_comes_again_is_not_encoded_again() {
             assert!(outcome.latents == first.latents, "{runtime}");
             assert!(outcome.pictures[0].bytes() == first.pictures[0].bytes(), "{runtime}");
         }
-        let count = |calls: &Calls, part| calls.iter().filter(|call| call.0 == part).map(|call| call.2).sum();
+        let count = |calls: &CallStatistics, part| {
+            calls.iter().filter(|call| call.0 == part).map(|call| call.2).sum()
+        };
         for part in once {
             let times: u64 = count(&calls, part);
             assert!(times > 0 && count(&again, part) == 0, "{runtime}: {part}");

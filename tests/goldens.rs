@@ -150,7 +150,7 @@ fn every_golden_case_is_the_references_on_both_runtimes() {
 #[test]
 fn the_runtimes_agree() {
     use kandinsky::Request;
-    use kandinsky::progress::Watch;
+    use kandinsky::progress::Observer;
     let folder = tempfile::tempdir().unwrap();
     let tiny = folder.path().join("tiny");
     model::export(&directory(), &tiny);
@@ -159,7 +159,7 @@ fn the_runtimes_agree() {
     let request = request.size(128, 64).count(2);
     let [ort, tract] = RUNTIMES.map(|runtime| {
         let engine = engine(&tiny, runtime);
-        let outcome = engine.run_all(&request, &mut Watch::default()).unwrap();
+        let outcome = engine.run_all(&request, &mut Observer::default()).unwrap();
         assert!(
             !engine.opened().contains(&kandinsky_models::Component::ImageEncoder),
             "text to image opened the image encoder"

@@ -4,12 +4,12 @@ use kandinsky::error::Kind;
 use kandinsky::image::resize::{Filter, Source, Window, resize, window};
 use kandinsky::image::{Picture, Rgb, check_target, clip, mask, read_metadata};
 use kandinsky::metadata;
-use kandinsky::request::{Job, Profile, Request, Size};
+use kandinsky::request::{Profile, Request, ResolvedRequest, Size};
 use kandinsky::tensor::{Tensor, tensor};
 use kandinsky_models::hash;
 use kandinsky_models::manifest::ClipImage;
 use kandinsky_testing::image as goldens;
-use kandinsky_testing::pictures::{job, names, pattern};
+use kandinsky_testing::pictures::{names, pattern, resolved};
 use std::path::PathBuf;
 
 fn reference() -> PathBuf {
@@ -209,7 +209,7 @@ fn a_file_carries_its_request() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("яблоко.png");
     let mut picture = pattern(20, 10);
-    picture.describe(metadata::describe("emoji", &job()).unwrap());
+    picture.describe(metadata::describe("emoji", &resolved()).unwrap());
     picture.save(&path).unwrap();
     let metadata = read_metadata(&path).unwrap().unwrap();
     assert_eq!(
@@ -221,7 +221,7 @@ fn a_file_carries_its_request() {
     assert_eq!(Some(&metadata), picture.metadata());
     let (request, model) = metadata::request(&metadata).unwrap();
     assert_eq!(model, "emoji");
-    let expected = Request::text_to_image(job().prompt_of(0))
+    let expected = Request::text_to_image(resolved().prompt_of(0))
         .negative("low quality")
         .seed(u64::MAX)
         .steps(50)
@@ -242,10 +242,10 @@ fn text_is_latin_where_it_can_be_and_unicode_where_it_must() {
     let mut picture = pattern(4, 4);
     let plain = picture.to_png().unwrap();
     assert_eq!((count(&plain, b"tEXt"), count(&plain, b"iTXt")), (0, 0));
-    picture.describe(metadata::describe("emoji", &job()).unwrap());
+    picture.describe(metadata::describe("emoji", &resolved()).unwrap());
     let russian = picture.to_png().unwrap();
     assert_eq!((count(&russian, b"tEXt"), count(&russian, b"iTXt")), (0, 2));
-    let english = Job { prompt: vec!["a cat".to_owned()], negative: None, ..job() };
+    let english = ResolvedRequest { prompt: vec!["a cat".to_owned()], negative: None, ..resolved() };
     picture.describe(metadata::describe("emoji", &english).unwrap());
     let english = picture.to_png().unwrap();
     assert_eq!((count(&english, b"tEXt"), count(&english, b"iTXt")), (2, 0));

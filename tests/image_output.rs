@@ -3,9 +3,9 @@
 use kandinsky::error::Kind;
 use kandinsky::image::{Format, Metadata, Picture, check_target, read_metadata};
 use kandinsky::metadata;
-use kandinsky::request::{Job, Request, Size};
+use kandinsky::request::{Request, ResolvedRequest, Size};
 use kandinsky_testing::pictures;
-use kandinsky_testing::pictures::{distance, expected, job, names, pattern};
+use kandinsky_testing::pictures::{distance, expected, names, pattern, resolved};
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -16,9 +16,9 @@ fn photo() -> Picture {
     Picture::new(size, pixels).unwrap()
 }
 
-fn described(job: &Job) -> Picture {
+fn described(resolved: &ResolvedRequest) -> Picture {
     let mut picture = photo();
-    picture.describe(metadata::describe("emoji", job).unwrap());
+    picture.describe(metadata::describe("emoji", resolved).unwrap());
     picture
 }
 
@@ -111,8 +111,8 @@ fn every_format_carries_the_request() {
     for (count, (name, prompt)) in
         NAMES.into_iter().flat_map(|name| prompts.map(|prompt| (name, prompt))).enumerate()
     {
-        let job = Job { prompt: vec![prompt.to_owned()], ..job() };
-        let picture = described(&job);
+        let resolved = ResolvedRequest { prompt: vec![prompt.to_owned()], ..resolved() };
+        let picture = described(&resolved);
         let path = folder.path().join(format!("{count}{name}"));
         picture.save(&path).unwrap();
         let metadata = read_metadata(&path).unwrap().unwrap();
@@ -132,7 +132,7 @@ fn every_format_carries_the_request() {
 /// `UserComment` stands where EXIF says: after its code, in UTF-16 with the high byte first.
 #[test]
 fn viewers_find_the_parameters_in_exif() {
-    let picture = described(&job());
+    let picture = described(&resolved());
     let parameters = &picture.metadata().unwrap().parameters;
     for format in [Format::Jpeg { quality: 95 }, Format::WebP] {
         let bytes = picture.encode(format).unwrap();
@@ -167,7 +167,8 @@ fn the_longest_prompts_fit() {
     let folder = tempfile::tempdir().unwrap();
     // Every byte of these is six in JSON.
     let long = "\u{1}".repeat(4096);
-    let picture = described(&Job { prompt: vec![long.clone()], negative: Some(long), ..job() });
+    let picture =
+        described(&ResolvedRequest { prompt: vec![long.clone()], negative: Some(long), ..resolved() });
     for name in NAMES {
         let path = folder.path().join(name);
         picture.save(&path).unwrap();
@@ -181,14 +182,14 @@ fn the_longest_prompts_fit() {
 fn a_jpeg_s_request_may_be_longer_than_a_segment() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.jpg");
-    let picture = described(&Job { prompt: vec!["\u{1f408}я".repeat(60_000)], ..job() });
+    let picture = described(&ResolvedRequest { prompt: vec!["\u{1f408}я".repeat(60_000)], ..resolved() });
     picture.save(&path).unwrap();
     let (read, own) = (read_metadata(&path).unwrap().unwrap(), picture.metadata().unwrap());
     assert_eq!(read.exact, own.exact);
     assert!(own.parameters.starts_with(&read.parameters) && read.parameters.encode_utf16().count() > 32_000);
     assert_eq!(Picture::open(&path).unwrap().size(), picture.size());
     // Beyond what is read back, the file says so.
-    let picture = described(&Job { prompt: vec!["я".repeat(1 << 19)], ..job() });
+    let picture = described(&ResolvedRequest { prompt: vec!["я".repeat(1 << 19)], ..resolved() });
     for name in ["b.jpg", "b.webp"] {
         picture.save(folder.path().join(name)).unwrap();
         let error = read_metadata(folder.path().join(name)).unwrap_err();
@@ -236,8 +237,8 @@ proptest! {
     ) {
         let folder = tempfile::tempdir().unwrap();
         let mut picture = pattern(width, height);
-        let job = Job { prompt: vec![prompt], negative: Some(negative), seed, guidance, ..job() };
-        picture.describe(metadata::describe("emoji", &job).unwrap());
+        let resolved = ResolvedRequest { prompt: vec![prompt], negative: Some(negative), seed, guidance, ..resolved() };
+        picture.describe(metadata::describe("emoji", &resolved).unwrap());
         let metadata: Metadata = picture.metadata().unwrap().clone();
         for name in ["a.png", "a.webp", "a.jpg"] {
             let path = folder.path().join(name);
@@ -248,7 +249,7 @@ proptest! {
             let again = read_metadata(&path).unwrap();
             prop_assert_eq!(again.as_ref(), Some(&metadata), "{}", name);
             let (request, _) = metadata::request(&metadata).unwrap();
-            prop_assert_eq!(request.prompt, job.prompt.clone());
+            prop_assert_eq!(request.prompt, resolved.prompt.clone());
             prop_assert_eq!((request.seed, request.guidance), (Some(seed), Some(guidance)));
         }
     }

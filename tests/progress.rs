@@ -2,7 +2,7 @@
 
 use kandinsky::error::Kind;
 use kandinsky::image::Picture;
-use kandinsky::progress::{CancelToken, Preview, PreviewKind, Previews, Progress, Stage, Watch};
+use kandinsky::progress::{CancelToken, Observer, Preview, PreviewKind, Previews, Progress, Stage};
 use kandinsky::rng::TorchCpu;
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::{Engine, Outcome, Request, Result};
@@ -69,17 +69,17 @@ fn watched(
     previews: Option<(usize, PreviewKind)>,
 ) -> (Result<Outcome>, Vec<Progress>, Vec<Preview>) {
     let (mut told, mut shown) = (Vec::new(), Vec::new());
-    let mut watch = Watch {
+    let mut observer = Observer {
         on_progress: Some(Box::new(|progress| told.push(progress))),
         previews: previews.map(|(every, kind)| Previews {
             every,
             kind,
             show: Box::new(|preview| shown.push(preview)),
         }),
-        ..Watch::default()
+        ..Observer::default()
     };
-    let outcome = engine.run_all(request, &mut watch);
-    drop(watch);
+    let outcome = engine.run_all(request, &mut observer);
+    drop(observer);
     (outcome, told, shown)
 }
 
@@ -258,9 +258,9 @@ fn cancelled_at(engine: &Engine, at: usize) -> (Result<Outcome>, usize) {
             token.cancel();
         }
     };
-    let mut watch = Watch { on_progress: Some(Box::new(tell)), cancel, ..Watch::default() };
-    let outcome = engine.run_all(&request(), &mut watch);
-    drop(watch);
+    let mut observer = Observer { on_progress: Some(Box::new(tell)), cancel, ..Observer::default() };
+    let outcome = engine.run_all(&request(), &mut observer);
+    drop(observer);
     (outcome, told)
 }
 
@@ -300,19 +300,19 @@ fn another_thread_cancels_within_a_call() {
             let mut late = 0;
             let tell = |_| late += usize::from(token.is_cancelled());
             let wait = warm.mul_f32(random.uniform() * 0.9);
-            let mut watch =
-                Watch { on_progress: Some(Box::new(tell)), cancel: token.clone(), ..Watch::default() };
+            let mut observer =
+                Observer { on_progress: Some(Box::new(tell)), cancel: token.clone(), ..Observer::default() };
             let (outcome, after) = std::thread::scope(|scope| {
                 let canceller = scope.spawn(|| {
                     std::thread::sleep(wait);
                     token.cancel();
                     Instant::now()
                 });
-                let outcome = engine.run_all(&request(), &mut watch);
+                let outcome = engine.run_all(&request(), &mut observer);
                 let end = Instant::now();
                 (outcome, end.saturating_duration_since(canceller.join().unwrap()))
             });
-            drop(watch);
+            drop(observer);
             if let Err(error) = outcome {
                 assert_eq!(error.kind(), Kind::Cancelled);
                 // The call that was running when the token was used may still report its step.
@@ -334,8 +334,8 @@ fn cancelling_reaches_every_network_call() {
         let engine = engine(&MODELS.tiny, runtime);
         let cancel = CancelToken::default();
         cancel.cancel();
-        let mut watch = Watch { cancel: cancel.clone(), ..Watch::default() };
-        assert_eq!(engine.run_all(&request(), &mut watch).unwrap_err().kind(), Kind::Cancelled);
+        let mut observer = Observer { cancel: cancel.clone(), ..Observer::default() };
+        assert_eq!(engine.run_all(&request(), &mut observer).unwrap_err().kind(), Kind::Cancelled);
         assert!(engine.opened().is_empty(), "a graph was opened for a request that was cancelled before");
         // Between two calls that tell nothing, the graphs themselves look at the token.
         let refused = engine.with_networks(|networks| {
@@ -358,9 +358,9 @@ fn a_preview_cancels_as_well() {
             token.cancel();
         };
         let previews = Some(Previews { every: 2, kind: PreviewKind::Linear, show: Box::new(show) });
-        let mut watch = Watch { previews, cancel, ..Watch::default() };
-        let outcome = engine.run_all(&request().count(2), &mut watch);
-        drop(watch);
+        let mut observer = Observer { previews, cancel, ..Observer::default() };
+        let outcome = engine.run_all(&request().count(2), &mut observer);
+        drop(observer);
         assert_eq!(outcome.unwrap_err().kind(), Kind::Cancelled);
         assert_eq!(shown, [(2, 0)]);
     }

@@ -3,7 +3,7 @@
 
 use kandinsky::error::Kind;
 use kandinsky::image::{Picture, Size};
-use kandinsky::progress::Watch;
+use kandinsky::progress::Observer;
 use kandinsky::request::{Blend, Frame, Generator, Part, Profile, Seam};
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::sampler::{self, Role};
@@ -74,16 +74,16 @@ const REGIMES: [Regime; 7] = [
 ];
 
 fn run(engine: &Engine, request: &Request) -> Outcome {
-    engine.run_all(request, &mut Watch::default()).unwrap_or_else(|e| panic!("{e}: {request:?}"))
+    engine.run_all(request, &mut Observer::default()).unwrap_or_else(|e| panic!("{e}: {request:?}"))
 }
 
 /// A picture of a batch is the one that its prompt and seed draw alone: its latents, and, where they are calm,
 /// its pixels.
 fn assert_alone(engine: &Engine, request: &Request, together: &Outcome, index: usize) {
-    let job = together.job.picture(index);
+    let resolved = together.resolved.picture(index);
     let alone = Request {
-        prompt: job.prompt.clone(),
-        seed: Some(job.seed),
+        prompt: resolved.prompt.clone(),
+        seed: Some(resolved.seed),
         seeds: Vec::new(),
         count: 1,
         ..request.clone()
@@ -119,8 +119,8 @@ fn every_regime_with_every_setting_draws() {
                 let outcome = run(&engine, &request);
                 assert_eq!(outcome.pictures.len(), pictures, "{name}");
                 assert_eq!(outcome.latents.shape(), [pictures, 4, 8, 8], "{name}");
-                assert!(outcome.pictures.iter().all(|p| p.size() == outcome.job.size), "{name}");
-                // Which picture is drawn alone goes round.
+                assert!(outcome.pictures.iter().all(|p| p.size() == outcome.resolved.size), "{name}");
+                // UnetVariant picture is drawn alone goes round.
                 if pictures > 1 && (i + setting) % 4 == 0 {
                     assert_alone(&engine, &request, &outcome, (i + setting / 4) % pictures);
                 }
@@ -169,7 +169,7 @@ fn a_list_of_seeds_is_each_seed_alone() {
     let request = request.steps(3).prior_steps(2);
     let outcome = run(&engine, &request);
     (0..3).for_each(|index| assert_alone(&engine, &request, &outcome, index));
-    assert_eq!(outcome.job.picture(2).seed, u64::MAX);
+    assert_eq!(outcome.resolved.picture(2).seed, u64::MAX);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn the_bundled_model_serves_every_regime_with_its_one_unet() {
     for (name, regime) in REGIMES {
         let request = regime().seed(1).steps(2).prior_steps(2);
         let outcome = run(&engine, &request);
-        assert_eq!(outcome.pictures[0].size(), outcome.job.size, "{name}");
+        assert_eq!(outcome.pictures[0].size(), outcome.resolved.size, "{name}");
     }
 }
 
@@ -387,7 +387,7 @@ fn bad_requests_are_refused_by_name() {
         (base().prompt("a\0b"), Kind::BadPrompt, "NUL"),
     ];
     for (request, kind, words) in cases {
-        let error = match engine.run_all(&request, &mut Watch::default()) {
+        let error = match engine.run_all(&request, &mut Observer::default()) {
             Err(error) => error,
             Ok(_) => panic!("{request:?} was drawn"),
         };
@@ -454,7 +454,7 @@ fn timesteps_of_the_caller_s_own_are_visited() {
     let counted = run(&engine, &base().steps(4));
     close("latents", &own.latents, &counted.latents, 1e-6).unwrap();
     let other = run(&engine, &base().timesteps([900, 300, 20]));
-    assert_eq!(other.job.steps, 3);
+    assert_eq!(other.resolved.steps, 3);
     assert!(other.pictures[0].pixels() != own.pictures[0].pixels());
 }
 
@@ -462,8 +462,8 @@ fn timesteps_of_the_caller_s_own_are_visited() {
 fn steps_that_nobody_gives_are_the_model_s_or_the_study_s() {
     let engine = engine(Path::new(EMOJI), "tract");
     let defaults = engine.manifest().defaults.clone();
-    let job = |request: Request| request.resolve(engine.manifest()).unwrap();
-    let own = job(Request::text_to_image("a"));
+    let resolved = |request: Request| request.resolve(engine.manifest()).unwrap();
+    let own = resolved(Request::text_to_image("a"));
     assert_eq!((own.steps, own.prior_steps), (defaults.steps, defaults.prior_steps));
     for entry in sampler::SAMPLERS {
         let request = Request::text_to_image("a").profile(entry.profile);
@@ -472,14 +472,14 @@ fn steps_that_nobody_gives_are_the_model_s_or_the_study_s() {
                 continue;
             }
             Role::Prior if entry.name == "unclip" => continue,
-            Role::Decoder => (job(request.sampler(entry.name)).steps, entry.steps),
-            Role::Prior => (job(request.prior_sampler(entry.name)).prior_steps, entry.steps),
+            Role::Decoder => (resolved(request.sampler(entry.name)).steps, entry.steps),
+            Role::Prior => (resolved(request.prior_sampler(entry.name)).prior_steps, entry.steps),
         };
         assert_eq!(found, expected, "{}", entry.name);
     }
-    let original = job(Request::text_to_image("a").profile(Profile::Original));
+    let original = resolved(Request::text_to_image("a").profile(Profile::Original));
     assert_eq!((original.sampler.as_str(), original.steps), ("ddpm", 100));
-    assert_eq!(job(Request::text_to_image("a").sampler("lms").steps(3)).steps, 3);
+    assert_eq!(resolved(Request::text_to_image("a").sampler("lms").steps(3)).steps, 3);
 }
 
 #[test]
@@ -496,10 +496,10 @@ fn a_request_is_the_same_after_json() {
         let request = regime().seed(3).steps(2).profile(Profile::Original);
         let text = serde_json::to_string(&request).unwrap();
         assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request, "{text}");
-        let job = request.loaded().unwrap().resolve(engine.manifest()).unwrap();
-        let again: Request = serde_json::from_str(&serde_json::to_string(&job).unwrap()).unwrap();
-        assert_eq!(again.start, job.start);
-        assert_eq!((again.seed, again.steps, again.mix), (Some(3), Some(2), job.mix));
+        let resolved = request.loaded().unwrap().resolve(engine.manifest()).unwrap();
+        let again: Request = serde_json::from_str(&serde_json::to_string(&resolved).unwrap()).unwrap();
+        assert_eq!(again.start, resolved.start);
+        assert_eq!((again.seed, again.steps, again.mix), (Some(3), Some(2), resolved.mix));
     }
     assert!(serde_json::from_str::<Request>(r#"{"prompt": "a", "colour": "red"}"#).is_err());
 }

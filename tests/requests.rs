@@ -2,7 +2,7 @@
 
 use kandinsky::error::Kind;
 use kandinsky::image::{Picture, Size};
-use kandinsky::progress::Watch;
+use kandinsky::progress::Observer;
 use kandinsky::request::{Blend, Frame, Generator, Input, Interval, Part, PriorKind, Profile, Seam, Start};
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::sampler::SAMPLERS;
@@ -182,7 +182,7 @@ fn whatever_is_asked_ends_in_pictures_or_in_a_named_refusal() {
     let mut runner = proptest::test_runner::TestRunner::new(config);
     runner
         .run(&requests(), |request| {
-            let outcome = engine.run_all(&request, &mut Watch::default());
+            let outcome = engine.run_all(&request, &mut Observer::default());
             let name = match outcome {
                 Ok(outcome) => {
                     prop_assert_eq!(outcome.pictures.len(), request.prompt.len() * request.count);

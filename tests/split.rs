@@ -3,7 +3,7 @@
 
 use kandinsky::Engine;
 use kandinsky::component::text::{self, ClipText, MultilingualText};
-use kandinsky::component::unet::{self, Which};
+use kandinsky::component::unet::{self, UnetVariant};
 use kandinsky::component::{Networks, prior};
 use kandinsky::rng::{Normals, TorchCpu};
 use kandinsky::runtime::{self, Graph, GraphSource, RuntimeOptions};
@@ -131,10 +131,11 @@ fn context_film_and_step_are_the_whole_unet() {
     let folder = tempfile::tempdir().unwrap();
     for runtime in RUNTIMES {
         let engine = tiny(folder.path(), runtime);
-        for (kind, which) in [(Kind::Unet, Which::Draw), (Kind::InpaintUnet, Which::Inpaint)] {
+        for (kind, which) in [(Kind::Unet, UnetVariant::Draw), (Kind::InpaintUnet, UnetVariant::Inpaint)] {
             let mut whole = unsplit(folder.path(), kind, which.step_graph(), runtime);
             let latent = engine.manifest().latent.clone();
-            let channels = if which == Which::Draw { latent.unet_channels } else { 2 * latent.channels + 1 };
+            let channels =
+                if which == UnetVariant::Draw { latent.unet_channels } else { 2 * latent.channels + 1 };
             let mut noise = TorchCpu::new(2);
             let sample = noise.normal(&[2, channels, 16, 24]).unwrap();
             let image = noise.normal(&[2, latent.embed]).unwrap();

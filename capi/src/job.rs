@@ -13,7 +13,7 @@ use crate::turns::Turns;
 use kandinsky::engine::Outcome;
 use kandinsky::error::{Error, Kind, Result};
 use kandinsky::limits;
-use kandinsky::progress::{CancelToken, Preview, PreviewKind, Previews, Progress, Watch};
+use kandinsky::progress::{CancelToken, Observer, Preview, PreviewKind, Previews, Progress};
 use kandinsky::request::Request;
 use std::ffi::{CString, c_char};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -380,7 +380,7 @@ impl Setup {
             kind: self.kind,
             show: Box::new(move |preview| show(job, callback, user_data, preview)),
         });
-        let mut watch = Watch { on_progress, previews, cancel, ..Watch::default() };
+        let mut watch = Observer { on_progress, previews, cancel, ..Observer::default() };
         let outcome = engine.run_all(&self.request, &mut watch)?;
         outcome.notes.iter().for_each(|note| self.say(job, LOG_WARNING, note));
         Ok(outcome)
@@ -424,8 +424,8 @@ fn done(outcome: Outcome) -> Result<Done> {
     let seconds: serde_json::Map<_, _> = seconds.chain([total]).map(|(name, s)| (name, s.into())).collect();
     let report = written(&serde_json::json!({
         "runtime": outcome.runtime,
-        "regime": outcome.job.regime(),
-        "job": outcome.job,
+        "regime": outcome.resolved.regime(),
+        "job": outcome.resolved,
         "seconds": seconds,
         "notes": outcome.notes,
     }))?;

@@ -6,9 +6,11 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kandinsky::engine::{Engine, Outcome};
 use kandinsky::error::{Error, Kind, Result};
 use kandinsky::image::{Format, check_target};
-use kandinsky::plan::Plan;
-use kandinsky::progress::{Preview, PreviewKind, Previews, Watch};
-use kandinsky::request::{Blend, Generator, Interval, Job, Part, PriorKind, Profile, Request, Size};
+use kandinsky::progress::{Observer, Preview, PreviewKind, Previews};
+use kandinsky::request::{
+    Blend, Generator, Interval, Part, PriorKind, Profile, Request, ResolvedRequest, Size,
+};
+use kandinsky::residency::Plan;
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -198,18 +200,20 @@ impl RunArgs {
         if self.preview_every.is_some() {
             files.iter().try_for_each(|file| check_target(&preview_of(file), self.force))?;
         }
-        self.tensors.as_deref().map_or(Ok(()), |file| kandinsky::files::check_target(file, self.force))?;
+        self.tensors
+            .as_deref()
+            .map_or(Ok(()), |file| kandinsky::atomic_file::check_target(file, self.force))?;
         let (model, engine) = open_engine(self.model.as_deref(), &self.runtime)?;
         let cancel = cancel_on_interrupt()?;
         let mut bars = Bars::default();
-        let mut watch = Watch {
+        let mut observer = Observer {
             on_progress: Some(Box::new(|progress| bars.show(progress))),
             previews: self.previews(&files),
             cancel,
-            ..Watch::default()
+            ..Observer::default()
         };
-        let outcome = engine.run_all(request, &mut watch);
-        drop(watch);
+        let outcome = engine.run_all(request, &mut observer);
+        drop(observer);
         bars.clear();
         self.remove_previews(&files);
         let outcome = outcome?;
@@ -302,7 +306,8 @@ pub struct Drawn {
     model_path: PathBuf,
     runtime: String,
     regime: &'static str,
-    job: Job,
+    #[serde(rename = "job")]
+    resolved: ResolvedRequest,
     seconds: Vec<(&'static str, f64)>,
     /// When the first step of the denoising loop began, in seconds since 1970.
     denoising_began: Option<f64>,
@@ -322,13 +327,13 @@ impl Drawn {
             model: engine.manifest().name.clone(),
             model_path: model.to_owned(),
             runtime: outcome.runtime.clone(),
-            regime: outcome.job.regime(),
-            job: outcome.job.clone(),
+            regime: outcome.resolved.regime(),
+            resolved: outcome.resolved.clone(),
             seconds,
             denoising_began: outcome.denoising_began.and_then(seconds_since_1970),
             files,
             notes: outcome.notes.clone(),
-            peak_bytes: kandinsky::machine::peak(),
+            peak_bytes: kandinsky::system::peak(),
             outcome,
         }
     }
@@ -348,7 +353,7 @@ impl fmt::Display for Drawn {
         for (stage, seconds) in &self.seconds {
             writeln!(f, "{stage:<8} {seconds:.2} s")?;
         }
-        let seeds: Vec<_> = (0..self.files.len()).map(|i| self.job.seed_of(i).to_string()).collect();
+        let seeds: Vec<_> = (0..self.files.len()).map(|i| self.resolved.seed_of(i).to_string()).collect();
         writeln!(f, "seed     {}", seeds.join(", "))?;
         self.notes.iter().try_for_each(|note| writeln!(f, "note     {note}"))?;
         self.files.iter().try_for_each(|file| writeln!(f, "picture  {}", file.display()))

@@ -126,7 +126,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
                 bake::constants(folder).map_err(Box::from)
             })
         })?;
-        made.peak_bytes = kandinsky::machine::peak();
+        made.peak_bytes = kandinsky::system::peak();
         made.fill(out.clone(), &report);
     }
     Ok(Box::new(made))

@@ -4,8 +4,8 @@ use super::bars::Bars;
 use super::{Report, RuntimeArgs, cancel_on_interrupt, open_engine, to_json};
 use kandinsky::error::Result;
 use kandinsky::priors::{Card, PriorKind};
-use kandinsky::progress::Watch;
-use kandinsky::{files, fit};
+use kandinsky::progress::Observer;
+use kandinsky::{atomic_file, fit};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -41,18 +41,21 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     let kind: PriorKind = args.kind.parse()?;
-    files::check_target(&args.out, args.force)?;
+    atomic_file::check_target(&args.out, args.force)?;
     // A folder that cannot be used is refused before the model is opened.
     let captioned = fit::captions::read(&args.folder)?;
     let (_, engine) = open_engine(args.model.as_deref(), &args.runtime)?;
     let cancel = cancel_on_interrupt()?;
     let mut bars = Bars::default();
-    let mut watch =
-        Watch { on_progress: Some(Box::new(|progress| bars.show(progress))), cancel, ..Watch::default() };
+    let mut observer = Observer {
+        on_progress: Some(Box::new(|progress| bars.show(progress))),
+        cancel,
+        ..Observer::default()
+    };
     let encoder = engine.encoder(false);
     let prior = engine
-        .with_networks(|networks| fit::run(networks, &encoder, &captioned, kind, args.seed, &mut watch));
-    drop(watch);
+        .with_networks(|networks| fit::run(networks, &encoder, &captioned, kind, args.seed, &mut observer));
+    drop(observer);
     bars.clear();
     let prior = prior?;
     prior.save(&args.out, args.force)?;

@@ -25,9 +25,9 @@ mod vary;
 mod verify;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use kandinsky::atomic_file::{check_target, write_whole};
 use kandinsky::engine::{Engine, find_model};
 use kandinsky::error::{Error, Kind, Result};
-use kandinsky::files::{check_target, write_whole};
 use kandinsky::progress::CancelToken;
 use kandinsky::runtime::provider::cuda::ConvSearch;
 use kandinsky::runtime::provider::tensorrt::MAX_LEVEL;
@@ -71,7 +71,7 @@ enum Command {
     Cache(cache::Args),
 }
 
-/// Which runtime runs the graphs, and how.
+/// UnetVariant runtime runs the graphs, and how.
 #[derive(clap::Args, Clone, Debug)]
 struct RuntimeArgs {
     /// Runtime: auto takes ONNX Runtime where it is found and tract elsewhere
@@ -116,7 +116,7 @@ struct RuntimeArgs {
     /// Most memory that the program may take, such as 4G or 6500M; what the machine has to spare when it is not given
     #[arg(long, value_name = "SIZE", value_parser = memory_in_bytes)]
     memory: Option<u64>,
-    /// Which graphs ONNX Runtime keeps compiled beside the model: auto (large ones of convolutions), all, off
+    /// UnetVariant graphs ONNX Runtime keeps compiled beside the model: auto (large ones of convolutions), all, off
     #[arg(long, value_name = "MODE", default_value = "auto", value_parser = CacheMode::ALL.map(CacheMode::name))]
     cache: String,
 }

@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     let verbose = args.verbose;
     let tell: prebuild::Tell = Arc::new(move |event| show(event, verbose));
     let built = prebuild::build(&model, &args.runtime.options()?, &cancel_on_interrupt()?, &tell)?;
-    let cache = kandinsky::store::cache_folder().map(|folder| folder.join("tensorrt"));
+    let cache = kandinsky::verification::cache_folder().map(|folder| folder.join("tensorrt"));
     Ok(Box::new(Engines { model, cache, engines: built.iter().map(Row::of).collect() }))
 }
 

@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
         runtime: networks.runtime(),
         threads: args.runtime.threads,
         components: runs,
-        peak_bytes: kandinsky::machine::peak(),
+        peak_bytes: kandinsky::system::peak(),
         outputs: args.outputs.clone(),
     }))
 }

@@ -9,7 +9,7 @@
 )]
 
 use kandinsky::error::Kind;
-use kandinsky::progress::Watch;
+use kandinsky::progress::Observer;
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::{Engine, Request};
 use kandinsky_testing::EMOJI;
@@ -29,16 +29,16 @@ fn resident() -> u64 {
 /// Runs a request that is cancelled after so many steps of any stage.
 fn cancelled(engine: &Engine, at: usize) {
     let request = Request::text_to_image("red apple").seed(1).steps(6).prior_steps(4).count(2);
-    let mut watch = Watch::default();
-    let token = watch.cancel.clone();
+    let mut observer = Observer::default();
+    let token = observer.cancel.clone();
     let mut told = 0;
-    watch.on_progress = Some(Box::new(move |_| {
+    observer.on_progress = Some(Box::new(move |_| {
         told += 1;
         if told == at {
             token.cancel();
         }
     }));
-    assert_eq!(engine.run_all(&request, &mut watch).unwrap_err().kind(), Kind::Cancelled);
+    assert_eq!(engine.run_all(&request, &mut observer).unwrap_err().kind(), Kind::Cancelled);
 }
 
 /// Runs the program on the bundled model and gives its JSON.

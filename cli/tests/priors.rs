@@ -2,7 +2,7 @@
 
 use kandinsky::image::Picture;
 use kandinsky::priors::{FittedPrior, Pairs, Plan, PriorKind, fingerprint};
-use kandinsky::progress::{CancelToken, Progress, Stage, Watch};
+use kandinsky::progress::{CancelToken, Observer, Progress, Stage};
 use kandinsky::request::Part;
 use kandinsky::rng::{Normals, TorchCpu};
 use kandinsky::runtime::RuntimeOptions;
@@ -411,18 +411,18 @@ fn fit_folder(
     engine: &Engine,
     folder: &Path,
     kind: PriorKind,
-    watch: &mut Watch<'_>,
+    observer: &mut Observer<'_>,
 ) -> kandinsky::Result<FittedPrior> {
     let encoder = Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
     let captioned = fit::captions::read(folder)?;
-    engine.with_networks(|networks| fit::run(networks, &encoder, &captioned, kind, 1, watch))
+    engine.with_networks(|networks| fit::run(networks, &encoder, &captioned, kind, 1, observer))
 }
 
 /// A request with a fitted prior, and with none: its embedding, and what it is steered away from.
 fn check_door(engine: &Engine, file: &Path, (prior, prompts, embeds): (&FittedPrior, &[&str; 3], &Tensor)) {
     prior.save(file, true).unwrap();
     let draw = |request: Request| {
-        engine.run_all(&request.size(64, 64).steps(1).seed(1), &mut Watch::default()).unwrap()
+        engine.run_all(&request.size(64, 64).steps(1).seed(1), &mut Observer::default()).unwrap()
     };
     let fitted =
         |prompt: &str| Request::text_to_image(prompt).prior(prior.card().kind, Some(file.to_owned()));
@@ -438,7 +438,7 @@ fn check_door(engine: &Engine, file: &Path, (prior, prompts, embeds): (&FittedPr
     assert_eq!(draw(mixed).image_embeds, rows(embeds, 0, 1).unwrap() * 0.5);
     let other = if prior.card().kind == PriorKind::Linear { PriorKind::Residual } else { PriorKind::Linear };
     let wrong = fitted(prompts[0]).prior(other, Some(file.to_owned()));
-    let error = engine.run_all(&wrong, &mut Watch::default()).unwrap_err();
+    let error = engine.run_all(&wrong, &mut Observer::default()).unwrap_err();
     assert_eq!(error.kind(), Kind::BadRequest);
 }
 
@@ -453,9 +453,9 @@ fn pictures_teach_both_kinds_on_both_runtimes() {
         let encoder =
             Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted: false };
         for kind in FITTED {
-            let prior = fit_folder(&engine, folder.path(), kind, &mut Watch::default()).unwrap();
+            let prior = fit_folder(&engine, folder.path(), kind, &mut Observer::default()).unwrap();
             if kind == PriorKind::Linear {
-                let again = fit_folder(&engine, folder.path(), kind, &mut Watch::default()).unwrap();
+                let again = fit_folder(&engine, folder.path(), kind, &mut Observer::default()).unwrap();
                 assert_eq!(prior.to_bytes().unwrap(), again.to_bytes().unwrap(), "{runtime}");
             }
             let card = prior.card();
@@ -520,7 +520,7 @@ fn three_forms_of_captions_are_one_folder() {
             expected.into_iter().map(|(_, captions)| captions).collect::<Vec<_>>(),
             "{form}"
         );
-        priors.push(fit_folder(&engine, folder.path(), PriorKind::Linear, &mut Watch::default()).unwrap());
+        priors.push(fit_folder(&engine, folder.path(), PriorKind::Linear, &mut Observer::default()).unwrap());
     }
     assert!(priors.iter().all(|prior| prior == &priors[0]));
 }
@@ -597,9 +597,10 @@ fn unreadable_pictures_end_the_fit_and_callers_can_cancel_it() {
     as_jsonl(folder.path(), &discs(folder.path()));
     let engine = Engine::open_with(EMOJI, &options("tract")).unwrap();
     let mut steps: Vec<Progress> = Vec::new();
-    let mut watch = Watch { on_progress: Some(Box::new(|step| steps.push(step))), ..Default::default() };
-    fit_folder(&engine, folder.path(), PriorKind::Linear, &mut watch).unwrap();
-    drop(watch);
+    let mut observer =
+        Observer { on_progress: Some(Box::new(|step| steps.push(step))), ..Default::default() };
+    fit_folder(&engine, folder.path(), PriorKind::Linear, &mut observer).unwrap();
+    drop(observer);
     let last = |stage| steps.iter().rev().find(|step| step.stage == stage).copied().unwrap();
     assert_eq!((last(Stage::Encode).step, last(Stage::Encode).total), (72, 72));
     assert_eq!(last(Stage::Fit).step, last(Stage::Fit).total);
@@ -611,14 +612,14 @@ fn unreadable_pictures_end_the_fit_and_callers_can_cancel_it() {
                 hand.cancel()
             }
         };
-        let mut watch = Watch { on_progress: Some(Box::new(stop)), cancel, ..Watch::default() };
-        let error = fit_folder(&engine, folder.path(), PriorKind::Residual, &mut watch).unwrap_err();
+        let mut observer = Observer { on_progress: Some(Box::new(stop)), cancel, ..Observer::default() };
+        let error = fit_folder(&engine, folder.path(), PriorKind::Residual, &mut observer).unwrap_err();
         assert_eq!(error.kind(), Kind::Cancelled);
     }
     let picture = folder.path().join("green_black.png");
     let bytes = std::fs::read(&picture).unwrap();
     std::fs::write(&picture, &bytes[..bytes.len() / 2]).unwrap();
-    let error = fit_folder(&engine, folder.path(), PriorKind::Linear, &mut Watch::default()).unwrap_err();
+    let error = fit_folder(&engine, folder.path(), PriorKind::Linear, &mut Observer::default()).unwrap_err();
     said(&error, Kind::BadImage, &["green_black.png"]);
 }
 

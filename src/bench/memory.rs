@@ -32,7 +32,7 @@ impl Watermark {
 }
 
 fn field(name: &str) -> Option<u64> {
-    crate::machine::field("/proc/self/status", name)
+    crate::system::field("/proc/self/status", name)
 }
 
 #[cfg(test)]

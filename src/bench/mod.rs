@@ -4,15 +4,15 @@
 //! A stage is one entry of [`stages::STAGES`]. Each is measured alone: only the graphs that it runs are open, it
 //! runs once untimed and then `repeat` times, and the mark of most memory is set back before.
 
-mod machine;
 mod memory;
 mod operators;
 mod report;
 pub mod stages;
+mod system;
 
 pub use report::{Machine, Measured, Model, Operator, Operators, Peak, Report, Settings, Times, Versions};
 
-use crate::component::calls::Calls;
+use crate::component::call_statistics::CallStatistics;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
@@ -74,7 +74,7 @@ pub fn run(model: &Path, options: &Options, tell: &mut dyn FnMut(&str)) -> Resul
     }
     let bench = Bench::new(&engine, request(options))?;
     tell("the machine's own speed");
-    let machine = machine::examine(&options.runtime)?;
+    let machine = system::examine(&options.runtime)?;
     let mut measured = Vec::new();
     for stage in &chosen {
         for (name, work) in stage.parts(&bench)? {
@@ -102,24 +102,24 @@ fn measure(
     stage: &Stage,
     mut work: stages::Work<'_>,
     repeat: usize,
-) -> Result<(Vec<f64>, Calls, Watermark)> {
+) -> Result<(Vec<f64>, CallStatistics, Watermark)> {
     if stage.warms() {
         work.warm()?;
     }
     let mut seconds = Vec::with_capacity(repeat);
     let mut memory = Watermark::set_back();
-    let mut calls = Calls::default();
+    let mut calls = CallStatistics::default();
     for _ in 0..repeat {
         work.before()?;
         if stage.forgets() {
             bench.forget()?;
         }
-        bench.engine.with_networks(|networks| Ok(networks.take_calls()))?;
+        bench.engine.with_networks(|networks| Ok(networks.take_call_statistics()))?;
         let start = Instant::now();
         work.run()?;
         seconds.push(start.elapsed().as_secs_f64());
         memory.look();
-        calls = bench.engine.with_networks(|networks| Ok(networks.take_calls()))?;
+        calls = bench.engine.with_networks(|networks| Ok(networks.take_call_statistics()))?;
     }
     Ok((seconds, calls, memory))
 }
@@ -128,7 +128,7 @@ fn measure(
 fn of_stage(
     (name, stage): (String, &Stage),
     seconds: Vec<f64>,
-    calls: &Calls,
+    calls: &CallStatistics,
     memory: Watermark,
     (bench, machine): (&Bench<'_>, &Machine),
 ) -> Result<Measured> {
@@ -142,7 +142,7 @@ fn of_stage(
 }
 
 /// Operations and bytes of weights of some calls; `None` where a graph holds an operator that is not counted.
-fn count(bench: &Bench<'_>, calls: &Calls) -> Result<Option<(u64, u64)>> {
+fn count(bench: &Bench<'_>, calls: &CallStatistics) -> Result<Option<(u64, u64)>> {
     let (mut flop, mut bytes) = (0, 0);
     for (component, shapes, times) in calls.iter() {
         let model = bench.engine.with_networks(|networks| {

@@ -237,7 +237,7 @@ pub(super) fn assemble(
     stages: Vec<Measured>,
     operators: Option<Vec<Operators>>,
 ) -> Result<Report> {
-    let (manifest, job) = (bench.engine.manifest(), &bench.job);
+    let (manifest, resolved) = (bench.engine.manifest(), &bench.resolved);
     let (sha256, _) = hash::of_file(&model.join(kandinsky_models::manifest::FILE_NAME))?;
     Ok(Report {
         schema: "kandinsky-bench",
@@ -255,14 +255,14 @@ pub(super) fn assemble(
             parameters: manifest.components.values().map(|spec| spec.parameters).sum(),
         },
         settings: Settings {
-            prompt: job.prompt_of(0).to_owned(),
-            width: job.size.width,
-            height: job.size.height,
-            steps: job.steps,
-            sampler: job.sampler.clone(),
-            guidance: job.guidance,
-            prior_steps: job.prior_steps,
-            prior_guidance: job.prior_guidance,
+            prompt: resolved.prompt_of(0).to_owned(),
+            width: resolved.size.width,
+            height: resolved.size.height,
+            steps: resolved.steps,
+            sampler: resolved.sampler.clone(),
+            guidance: resolved.guidance,
+            prior_steps: resolved.prior_steps,
+            prior_guidance: resolved.prior_guidance,
             repeat: options.repeat,
         },
         stages,

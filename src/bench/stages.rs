@@ -2,14 +2,14 @@
 
 use crate::component::prior::Prefix;
 use crate::component::text::{ClipText, MultilingualText};
-use crate::component::unet::{Context, Which};
+use crate::component::unet::{Context, UnetVariant};
 use crate::component::{Networks, movq, prior, text, unet};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::guidance::Guidance;
-use crate::mode::{self, Sides};
-use crate::progress::Watch;
-use crate::request::{Job, Request};
+use crate::pipeline::{self, Sides};
+use crate::progress::Observer;
+use crate::request::{Request, ResolvedRequest};
 use crate::rng::Generator;
 use crate::sampler::{self, Choice, Role, Sampler};
 use crate::stage::noise::PictureNoise;
@@ -189,7 +189,7 @@ pub struct Bench<'a> {
     /// What is drawn.
     pub request: Request,
     /// The same with every number settled.
-    pub job: Job,
+    pub resolved: ResolvedRequest,
 }
 
 impl<'a> Bench<'a> {
@@ -198,17 +198,22 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// When the request is not valid.
     pub fn new(engine: &'a Engine, request: Request) -> Result<Self> {
-        let job = request.resolve(engine.manifest())?;
-        Ok(Self { engine, request, job })
+        let resolved = request.resolve(engine.manifest())?;
+        Ok(Self { engine, request, resolved })
     }
 
     fn prompt(&self) -> &str {
-        self.job.prompt_of(0)
+        self.resolved.prompt_of(0)
     }
 
     fn graphs(&self) -> Result<Vec<Component>> {
         let turns = self.with(|networks| {
-            mode::turns::turns(networks.folder(), self.engine.constants(), &self.job, false)
+            pipeline::memory_estimate::turns(
+                networks.folder(),
+                self.engine.constants(),
+                &self.resolved,
+                false,
+            )
         })?;
         let graphs: std::collections::BTreeSet<Component> =
             turns.into_iter().flat_map(|turn| turn.graphs).collect();
@@ -254,27 +259,27 @@ impl<'a> Bench<'a> {
 
     /// What the prior reads: the prompt, and the empty one.
     fn prior_text(&self, networks: &mut Networks) -> Result<PriorText> {
-        let encoder = self.engine.encoder(self.job.weighted);
+        let encoder = self.engine.encoder(self.resolved.weighted);
         Ok(PriorText {
-            unconditional: encoder.prior_text(networks, &[self.job.prior_negative().unwrap_or("")])?,
+            unconditional: encoder.prior_text(networks, &[self.resolved.prior_negative().unwrap_or("")])?,
             prompts: encoder.prior_text(networks, &[self.prompt()])?,
         })
     }
 
     /// What the UNet reads: the unconditional row first where guidance is on.
     fn unet_text(&self, networks: &mut Networks) -> Result<MultilingualText> {
-        let encoder = self.engine.encoder(self.job.weighted);
-        let prompts = [self.job.decoder_negative(), self.prompt()];
+        let encoder = self.engine.encoder(self.resolved.weighted);
+        let prompts = [self.resolved.decoder_negative(), self.prompt()];
         let first = if self.guidance().is_on() { 0 } else { 1 };
         encoder.unet_text(networks, prompts.get(first..).unwrap_or_default())
     }
 
     fn guidance(&self) -> Guidance {
-        Guidance::new(self.job.guidance)
+        Guidance::new(self.resolved.guidance)
     }
 
     fn normals(&self, shape: &[usize]) -> Result<Tensor> {
-        Generator::TorchCpu.seeded(self.job.seed).normal(shape)
+        Generator::TorchCpu.seeded(self.resolved.seed).normal(shape)
     }
 
     /// Image embeddings as the prior's are spread, a row for each of the UNet's.
@@ -289,12 +294,12 @@ impl<'a> Bench<'a> {
         let embeds = self.image_embeds()?;
         self.with(|networks| {
             let text = self.unet_text(networks)?;
-            unet::context(networks, Which::Draw, &text, embeds)
+            unet::context(networks, UnetVariant::Draw, &text, embeds)
         })
     }
 
     fn sampler(&self) -> Result<Box<dyn Sampler>> {
-        sampler::build(&mode::decoder_choice(&self.job)?, &self.engine.manifest().schedulers)
+        sampler::build(&pipeline::decoder_choice(&self.resolved)?, &self.engine.manifest().schedulers)
     }
 
     fn timesteps(&self) -> Result<Tensor> {
@@ -304,24 +309,24 @@ impl<'a> Bench<'a> {
 
     /// Standard normals of the UNet's input: f32\[1,4 or 9,h,w\].
     fn latents(&self, channels: usize) -> Result<Tensor> {
-        let sides = Sides::new(&self.engine.manifest().latent, &self.job);
+        let sides = Sides::new(&self.engine.manifest().latent, &self.resolved);
         self.normals(&[1, channels, sides.height, sides.width])
     }
 
     /// The image embedding of the prompt by the prior.
     fn embed(&self, networks: &mut Networks, text: &PriorText) -> Result<Tensor> {
-        let job = &self.job;
-        let choice = Choice::new(&job.prior_sampler, Role::Prior, job.prior_steps);
-        let choice = Choice { profile: job.profile, ..choice };
+        let resolved = &self.resolved;
+        let choice = Choice::new(&resolved.prior_sampler, Role::Prior, resolved.prior_steps);
+        let choice = Choice { profile: resolved.profile, ..choice };
         let sampler = sampler::build(&choice, &self.engine.manifest().schedulers)?;
-        let mut noise = PictureNoise::new(job.generator, &[job.seed]);
+        let mut noise = PictureNoise::new(resolved.generator, &[resolved.seed]);
         let run = PriorRun {
             sampler: sampler.as_ref(),
-            guidance: Guidance::new(job.prior_guidance),
+            guidance: Guidance::new(resolved.prior_guidance),
             noise: &mut noise.part(0, 1),
             start: None,
         };
-        crate::stage::prior::sample(networks, text, self.engine.constants(), run, &mut Watch::default())
+        crate::stage::prior::sample(networks, text, self.engine.constants(), run, &mut Observer::default())
     }
 }
 
@@ -367,7 +372,7 @@ fn prior_prefix<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
 
 fn prior_step<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     let PriorText { prompts, unconditional } = bench.with(|networks| bench.prior_text(networks))?;
-    let on = Guidance::new(bench.job.prior_guidance).is_on();
+    let on = Guidance::new(bench.resolved.prior_guidance).is_on();
     let prefix: Prefix = if on { unconditional.joined(&prompts)? } else { prompts };
     let rows = if on { 2 } else { 1 };
     let x = repeat(&bench.normals(&[1, bench.engine.manifest().latent.embed])?, rows)?;
@@ -381,7 +386,7 @@ fn prior_steps<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
 }
 
 fn prior_all<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
-    let [unconditional, prompt] = [bench.job.prior_negative().unwrap_or(""), bench.prompt()];
+    let [unconditional, prompt] = [bench.resolved.prior_negative().unwrap_or(""), bench.prompt()];
     let texts = [bench.clip(unconditional)?, bench.clip(prompt)?];
     let run = move |networks: &mut Networks| {
         let [unconditional, prompts] = texts.each_ref().map(|text| prior::prefix(networks, text));
@@ -394,23 +399,25 @@ fn prior_all<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
 fn unet_context<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     let text = bench.with(|networks| bench.unet_text(networks))?;
     let embeds = bench.image_embeds()?;
-    let run = move |networks: &mut Networks| unet::context(networks, Which::Draw, &text, embeds.clone());
+    let run =
+        move |networks: &mut Networks| unet::context(networks, UnetVariant::Draw, &text, embeds.clone());
     Ok(Work::new(move || bench.with(&run).map(drop)))
 }
 
 fn unet_film<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     let (context, times) = (bench.context()?, bench.timesteps()?);
-    let run = move |networks: &mut Networks| unet::film(networks, Which::Draw, times.clone(), &context.aug);
+    let run =
+        move |networks: &mut Networks| unet::film(networks, UnetVariant::Draw, times.clone(), &context.aug);
     Ok(Work::new(move || bench.with(&run).map(drop)))
 }
 
 fn unet_step<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     let context = bench.context()?;
-    let film = bench.with(|n| unet::film(n, Which::Draw, tensor(&[1], vec![500.0])?, &context.aug))?;
+    let film = bench.with(|n| unet::film(n, UnetVariant::Draw, tensor(&[1], vec![500.0])?, &context.aug))?;
     let film = film.index_axis_move(ndarray::Axis(0), 0).as_standard_layout().into_owned();
     let sample = bench.guidance().spread(&bench.latents(bench.engine.manifest().latent.unet_channels)?)?;
     let run = move |networks: &mut Networks| {
-        unet::step(networks, Which::Draw, sample.clone(), film.clone(), &context)
+        unet::step(networks, UnetVariant::Draw, sample.clone(), film.clone(), &context)
     };
     Ok(Work::new(move || bench.with(&run).map(drop)))
 }
@@ -426,16 +433,16 @@ fn first_step<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
         let prior_text = bench.prior_text(networks)?;
         let unet_text = bench.unet_text(networks)?;
         let positive = bench.embed(networks, &prior_text)?;
-        let zero = bench.engine.encoder(bench.job.weighted).zero_image(networks)?;
+        let zero = bench.engine.encoder(bench.resolved.weighted).zero_image(networks)?;
         let embeds = if bench.guidance().is_on() { concat(&[zero, positive], 0)? } else { positive };
-        let context = unet::context(networks, Which::Draw, &unet_text, embeds)?;
-        unet::film(networks, Which::Draw, times.clone(), &context.aug).map(drop)
+        let context = unet::context(networks, UnetVariant::Draw, &unet_text, embeds)?;
+        unet::film(networks, UnetVariant::Draw, times.clone(), &context.aug).map(drop)
     };
     Ok(Work::new(move || bench.with(&run)))
 }
 
 fn picture<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
-    let draw = |request: &Request| bench.engine.run_all(request, &mut Watch::default()).map(drop);
+    let draw = |request: &Request| bench.engine.run_all(request, &mut Observer::default()).map(drop);
     let short = bench.request.clone().steps(WARM_STEPS).prior_steps(WARM_STEPS);
     let warm: Action<'a> = Box::new(move || draw(&short));
     Ok(Work { warm: Some(warm), ..Work::new(move || draw(&bench.request)) })

@@ -4,25 +4,25 @@
 //! the manifest, and keeps it, or closes it after its turn where a plan says so. The functions beside it name
 //! inputs and outputs once.
 
-pub mod calls;
+pub mod call_statistics;
+mod encoding_cache;
 pub mod image_encoder;
-mod memo;
 pub mod movq;
 pub mod prior;
+mod prompt_weights;
 pub mod text;
 pub mod unet;
-mod weigh;
 
 use crate::error::{Error, Kind, Result};
-use crate::machine;
-use crate::plan::{Plan, Rates, Step};
 use crate::progress::{CancelToken, Stage};
+use crate::residency::{Plan, Rates, Step};
 use crate::runtime::{self, Graph, GraphSource, Runtime};
-use crate::store::Verified;
+use crate::system;
 use crate::tensor::{Tensor, Value};
-use calls::Calls;
+use crate::verification::Verified;
+use call_statistics::CallStatistics;
+use encoding_cache::EncodingCache;
 use kandinsky_models::{Component, Folder};
-use memo::Memo;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,8 @@ pub struct Networks {
     open: BTreeMap<Component, Box<dyn Graph>>,
     load: Duration,
     cancel: CancelToken,
-    calls: Calls,
-    memo: Memo,
+    calls: CallStatistics,
+    encodings: EncodingCache,
     course: Course,
     base: Option<u64>,
     notes: Vec<String>,
@@ -56,7 +56,7 @@ impl Networks {
         let verified = Verified::new();
         let cancel = CancelToken::default();
         let (load, course) = (Duration::ZERO, Course::default());
-        let (calls, memo) = (Calls::default(), Memo::default());
+        let (calls, encodings) = (CallStatistics::default(), EncodingCache::default());
         Self {
             folder,
             runtime,
@@ -65,7 +65,7 @@ impl Networks {
             load,
             cancel,
             calls,
-            memo,
+            encodings,
             course,
             base: None,
             notes: Vec::new(),
@@ -74,16 +74,16 @@ impl Networks {
 
     /// Keeps what graphs answer to a prompt or a picture for the next call with the same inputs, or does not.
     pub fn keep_encodings(&mut self, keep: bool) {
-        self.memo.switch(keep);
+        self.encodings.switch(keep);
     }
 
     /// Forgets what was kept so far.
     pub fn forget_encodings(&mut self) {
-        self.memo.forget();
+        self.encodings.forget();
     }
 
     /// The calls since the last time that this was asked.
-    pub fn take_calls(&mut self) -> Calls {
+    pub fn take_call_statistics(&mut self) -> CallStatistics {
         std::mem::take(&mut self.calls)
     }
 
@@ -92,7 +92,7 @@ impl Networks {
         &self.folder
     }
 
-    /// Which runtime runs the graphs, with its version.
+    /// UnetVariant runtime runs the graphs, with its version.
     pub fn runtime(&self) -> String {
         self.runtime.describe()
     }
@@ -153,7 +153,7 @@ impl Networks {
         if self.open.is_empty() {
             // Reading tokenisers leaves far more behind than they keep.
             runtime::trim();
-            self.base = machine::resident().or(self.base);
+            self.base = system::resident().or(self.base);
         }
         self.base.unwrap_or(0)
     }
@@ -249,7 +249,7 @@ impl Networks {
         inputs: &[(&str, Value)],
     ) -> Result<BTreeMap<String, Value>> {
         self.cancel.check()?;
-        if let Some(known) = self.memo.find(component, inputs) {
+        if let Some(known) = self.encodings.find(component, inputs) {
             return Ok(known.into_iter().collect());
         }
         self.open(component)?;
@@ -258,7 +258,7 @@ impl Networks {
         };
         let outputs = graph.run(inputs)?;
         self.calls.note(component, inputs);
-        self.memo.keep(component, inputs, &outputs);
+        self.encodings.keep(component, inputs, &outputs);
         Ok(outputs.into_iter().collect())
     }
 

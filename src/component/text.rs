@@ -2,7 +2,7 @@
 //! for every shape plans rarely; padding changes nothing (`design`: CLIP is causal, XLM-R masks it).
 
 use super::Networks;
-use super::weigh::weigh;
+use super::prompt_weights::weigh;
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Tensor, concat, slice, tensor};
 use crate::text::Tokens;

@@ -7,16 +7,16 @@ use crate::tensor::{Tensor, Value, rows};
 use kandinsky_models::Component;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Which UNet of a model runs.
+/// UnetVariant UNet of a model runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum UnetVariant {
     /// The one that draws.
     Draw,
     /// The one that inpaints, where the model has a second one.
     Inpaint,
 }
 
-impl Which {
+impl UnetVariant {
     /// Its three graphs, in the order in which they run.
     pub const fn parts(self) -> [Component; 3] {
         match self {
@@ -77,7 +77,7 @@ impl Context {
 /// As [`Networks::call`].
 pub fn context(
     networks: &mut Networks,
-    which: Which,
+    which: UnetVariant,
     text: &MultilingualText,
     image_embed: Tensor,
 ) -> Result<Context> {
@@ -95,7 +95,7 @@ pub fn context(
 ///
 /// # Errors
 /// As [`Networks::call`].
-pub fn film(networks: &mut Networks, which: Which, t: Tensor, aug: &Tensor) -> Result<Tensor> {
+pub fn film(networks: &mut Networks, which: UnetVariant, t: Tensor, aug: &Tensor) -> Result<Tensor> {
     let [_, graph, _] = which.parts();
     let inputs = [("t", t.into()), ("aug", aug.clone().into())];
     let [film] = networks.call_f32(graph, &inputs, ["film"])?;
@@ -108,7 +108,7 @@ pub fn film(networks: &mut Networks, which: Which, t: Tensor, aug: &Tensor) -> R
 /// As [`Networks::call`].
 pub fn step(
     networks: &mut Networks,
-    which: Which,
+    which: UnetVariant,
     sample: Tensor,
     film: Tensor,
     context: &Context,
@@ -125,7 +125,7 @@ pub fn step(
 /// As [`Networks::call`].
 pub fn deep_step(
     networks: &mut Networks,
-    which: Which,
+    which: UnetVariant,
     sample: Tensor,
     film: Tensor,
     context: &Context,
@@ -141,7 +141,7 @@ pub fn deep_step(
 /// As [`Networks::call`].
 pub fn shallow_step(
     networks: &mut Networks,
-    which: Which,
+    which: UnetVariant,
     [sample, film, deep]: [Tensor; 3],
     context: &Context,
 ) -> Result<Tensor> {

@@ -9,7 +9,7 @@ use crate::component::{Networks, image_encoder};
 use crate::error::{Error, Result};
 use crate::image::{Picture, clip};
 use crate::priors::{self, FittedPrior, Pairs, Plan, PriorKind};
-use crate::progress::{Stage, Watch};
+use crate::progress::{Observer, Stage};
 use crate::rng::TorchCpu;
 use crate::stage::encode::{Encoder, TOGETHER};
 use crate::tensor::{Tensor, concat, rows};
@@ -33,14 +33,14 @@ pub fn run(
     captioned: &[Captioned],
     kind: PriorKind,
     seed: u64,
-    watch: &mut Watch<'_>,
+    observer: &mut Observer<'_>,
 ) -> Result<FittedPrior> {
     let clip = priors::fingerprint(networks.folder().manifest())?;
-    let embedded = Embedded::new(networks, encoder, captioned, watch)?;
+    let embedded = Embedded::new(networks, encoder, captioned, observer)?;
     let (train, held_out) = split(captioned.len(), seed);
     let plan = Plan { kind, clip, pictures: train.len(), seed };
     let (train, held_out) = (embedded.pairs(captioned, &train)?, embedded.pairs(captioned, &held_out)?);
-    FittedPrior::fit(plan, &train, &held_out, &mut |step, total| watch.step(Stage::Fit, step, total))
+    FittedPrior::fit(plan, &train, &held_out, &mut |step, total| observer.step(Stage::Fit, step, total))
 }
 
 /// The pictures to fit on and those that are held out, each in order.
@@ -65,7 +65,7 @@ impl Embedded {
         networks: &mut Networks,
         encoder: &Encoder<'_>,
         captioned: &[Captioned],
-        watch: &mut Watch<'_>,
+        observer: &mut Observer<'_>,
     ) -> Result<Self> {
         let distinct: BTreeSet<&str> =
             captioned.iter().flat_map(|one| one.captions.iter().map(String::as_str)).collect();
@@ -74,12 +74,12 @@ impl Embedded {
         let mut texts = Vec::new();
         for (part, chunk) in distinct.chunks(TOGETHER).enumerate() {
             texts.push(encoder.clip_pooled(networks, chunk)?);
-            watch.step(Stage::Encode, part * TOGETHER + chunk.len(), total)?;
+            observer.step(Stage::Encode, part * TOGETHER + chunk.len(), total)?;
         }
         let mut pictures = Vec::new();
         for (part, chunk) in captioned.chunks(PICTURES).enumerate() {
             pictures.push(embed_pictures(networks, chunk)?);
-            watch.step(Stage::Encode, distinct.len() + part * PICTURES + chunk.len(), total)?;
+            observer.step(Stage::Encode, distinct.len() + part * PICTURES + chunk.len(), total)?;
         }
         let places = distinct.iter().enumerate().map(|(place, text)| ((*text).to_owned(), place)).collect();
         Ok(Self { pictures: concat(&pictures, 0)?, captions: concat(&texts, 0)?, places })

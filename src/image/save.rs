@@ -1,8 +1,8 @@
 //! Pictures to files, written whole or not at all.
 
 use super::{Format, Picture};
+use crate::atomic_file;
 use crate::error::{Error, Kind, Result};
-use crate::files;
 use std::mem::discriminant;
 use std::path::Path;
 
@@ -55,7 +55,7 @@ impl Picture {
             let message = format!("{} is no name for {format:?}", path.display());
             return Err(Error::new(Kind::BadRequest, message));
         }
-        files::write_whole(path, &self.encode(format)?, replace)
+        atomic_file::write_whole(path, &self.encode(format)?, replace)
     }
 }
 
@@ -66,5 +66,5 @@ impl Picture {
 /// to us, [`Kind::Exists`] for a file that is there and may not be replaced.
 pub fn check_target(path: &Path, replace: bool) -> Result<()> {
     Format::of(path)?;
-    files::check_target(path, replace)
+    atomic_file::check_target(path, replace)
 }

@@ -17,7 +17,7 @@ use super::pairs::Scale;
 use super::residual::{BLOCKS, Block, Residual, hidden_width};
 use super::{Card, FittedPrior, Map, PriorKind};
 use crate::error::{Error, Kind, Result};
-use crate::{files, limits};
+use crate::{atomic_file, limits};
 use ndarray::{Array1, Array2, ArrayViewD};
 use safetensors::{Dtype, tensor::TensorView};
 use serde::de::{MapAccess, Visitor};
@@ -37,9 +37,9 @@ impl FittedPrior {
     /// Writes the prior to `path`, whole or not at all. Equal priors give equal bytes.
     ///
     /// # Errors
-    /// As [`files::write_whole`].
+    /// As [`atomic_file::write_whole`].
     pub fn save(&self, path: impl AsRef<Path>, replace: bool) -> Result<()> {
-        files::write_whole(path.as_ref(), &self.to_bytes()?, replace)
+        atomic_file::write_whole(path.as_ref(), &self.to_bytes()?, replace)
     }
 
     /// Reads a prior from the file at `path`.

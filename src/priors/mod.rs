@@ -126,7 +126,7 @@ impl Map {
 /// Called after every step of a fit with the steps done and those in all; an error ends the fit.
 pub type Tell<'a> = &'a mut dyn FnMut(usize, usize) -> Result<()>;
 
-/// Which prior is fitted, of which CLIP, on how many pictures.
+/// UnetVariant prior is fitted, of which CLIP, on how many pictures.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// `linear` or `residual`.
@@ -225,7 +225,7 @@ impl FittedPrior {
     }
 }
 
-/// Which CLIP a model has: a hash of the hashes of its text and image encoders' weights. Models that share
+/// UnetVariant CLIP a model has: a hash of the hashes of its text and image encoders' weights. Models that share
 /// their CLIP share it, whatever else they are.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! What a caller may ask, and how it becomes a [`Job`] whose every number is settled and checked.
+//! What a caller may ask, and how it becomes a [`ResolvedRequest`] whose every number is settled and checked.
 //!
 //! One request covers every regime of the paper. What conditions the picture ([`Request::mix`], else the
 //! prompt through the prior) and what it starts from ([`Start`]) are chosen apart, so whatever makes sense
@@ -6,9 +6,9 @@
 
 mod aspect;
 mod input;
-mod job;
 pub mod json;
 pub mod keys;
+mod resolved;
 mod start;
 
 pub use crate::guidance::Interval;
@@ -18,7 +18,7 @@ pub use crate::profile::Profile;
 pub use crate::rng::Generator;
 pub use aspect::{ASPECTS, aspect_size};
 pub use input::Input;
-pub use job::Job;
+pub use resolved::ResolvedRequest;
 pub use start::{Blend, Frame, Part, Seam, Start, Subject};
 
 use crate::error::Result;

@@ -9,8 +9,8 @@
 use super::GraphSource;
 use super::library::Library;
 use crate::error::{Error, Kind, Result};
-use crate::plan::is_convolutional;
-use crate::{machine, store};
+use crate::residency::is_convolutional;
+use crate::{system, verification};
 use kandinsky_models::{Component, Folder, hash};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -27,7 +27,7 @@ const UNFINISHED: &str = ".making-";
 /// The least data of a graph that is large: below it, opening takes a fraction of a second.
 pub(super) const LARGE: u64 = 64 << 20;
 
-/// Which graphs are kept compiled.
+/// UnetVariant graphs are kept compiled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheMode {
@@ -287,7 +287,7 @@ fn is_current(note: &Note, (model, folder): (&Path, &Folder), maker: Option<&str
 
 /// The folders of entries: beside the model, and the user's.
 fn roots(model: &Path) -> Vec<PathBuf> {
-    let user = store::cache_folder().map(|folder| folder.join("graphs"));
+    let user = verification::cache_folder().map(|folder| folder.join("graphs"));
     std::iter::once(model.join(FOLDER)).chain(user).collect()
 }
 
@@ -344,7 +344,7 @@ fn has_room(place: &Path, source: &GraphSource) -> Result<()> {
     // Half floats are widened, and channels rounded up to whole vectors.
     let need = bytes / 4 * 5;
     let there = place.ancestors().find(|folder| folder.is_dir());
-    match there.and_then(machine::free_disk) {
+    match there.and_then(system::free_disk) {
         Some(free) if free < 2 * need => {
             let (need, free) = (2 * need / 1_000_000, free / 1_000_000);
             Err(Error::new(Kind::Io, format!("the disk has {free} MB to spare, and {need} MB are asked for")))
@@ -367,7 +367,7 @@ fn whole(place: &Path, note: &Note) -> Result<()> {
     let path = place.join(DATA);
     let Some(data) = &note.data else { return Ok(()) };
     let length = path.metadata().map_err(|e| Error::io(&path, "read", &e))?.len();
-    let known = store::note("compiled", &path).and_then(|note| std::fs::read_to_string(note).ok());
+    let known = verification::note("compiled", &path).and_then(|note| std::fs::read_to_string(note).ok());
     if length == data.bytes && known.as_ref() == Some(&data.sha256) {
         return Ok(());
     }
@@ -379,9 +379,9 @@ fn whole(place: &Path, note: &Note) -> Result<()> {
 }
 
 fn remember(path: &Path, data: Option<&Piece>) {
-    if let (Some(note), Some(data)) = (store::note("compiled", path), data) {
+    if let (Some(note), Some(data)) = (verification::note("compiled", path), data) {
         // What cannot be remembered is hashed again.
-        let _ = store::remember(&note, &data.sha256);
+        let _ = verification::remember(&note, &data.sha256);
     }
 }
 

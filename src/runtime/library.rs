@@ -5,7 +5,7 @@
 //! and the program asks a child process to open it first and remembers the answer by file identity.
 
 use crate::error::{Error, Kind, Result};
-use crate::store;
+use crate::verification;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -207,7 +207,7 @@ fn examine(wanted: &Wanted, path: &Path, how: &'static str) -> Result<Library> {
 /// The library's version: remembered, else from a child where this process is the program, else
 /// from opening it here.
 fn probe(wanted: &Wanted, path: &Path) -> std::result::Result<String, String> {
-    let note = store::note(&format!("libraries/{}", wanted.stem), path);
+    let note = verification::note(&format!("libraries/{}", wanted.stem), path);
     if let Some(version) = note.as_ref().and_then(|note| std::fs::read_to_string(note).ok()) {
         return Ok(version);
     }
@@ -215,7 +215,7 @@ fn probe(wanted: &Wanted, path: &Path) -> std::result::Result<String, String> {
     let version = if ANSWERS.load(Ordering::Relaxed) { probe_in_child(wanted, path)? } else { here()? };
     if let Some(note) = note {
         // A verdict that cannot be kept is asked for again.
-        let _ = store::remember(&note, &version);
+        let _ = verification::remember(&note, &version);
     }
     Ok(version)
 }

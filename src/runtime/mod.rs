@@ -13,7 +13,7 @@ pub mod shapes;
 pub mod tract;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::Rates;
+use crate::residency::Rates;
 use crate::tensor::{Tensor, Value};
 use kandinsky_models::manifest::{Dtype, Port, Target};
 use kandinsky_models::{Component, GraphSpec};
@@ -30,7 +30,7 @@ pub const NAMES: [&str; 6] = ["auto", "ort", "openvino", "tract", "cuda", "tenso
 /// A graph of a model folder whose bytes have been checked.
 #[derive(Clone)]
 pub struct GraphSource {
-    /// Which one it is.
+    /// UnetVariant one it is.
     pub component: Component,
     /// Its ONNX file; the data lies beside it.
     pub path: PathBuf,
@@ -76,7 +76,7 @@ pub trait Graph: Send {
     }
 }
 
-/// Which runtime a caller wants, and how.
+/// UnetVariant runtime a caller wants, and how.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeOptions {
@@ -117,7 +117,7 @@ pub struct RuntimeOptions {
     pub profile: Option<PathBuf>,
     /// Most memory that the process may take, in bytes; what the machine has to spare when it is not set.
     pub memory: Option<u64>,
-    /// Which graphs are kept compiled for the next start.
+    /// UnetVariant graphs are kept compiled for the next start.
     pub cache: CacheMode,
 }
 

@@ -8,7 +8,7 @@
 use super::library::{self, Library};
 use super::{Graph, GraphSource, Precision, Runtime, RuntimeOptions, arranged, checked, short, threads};
 use crate::error::{Error, Kind, Result};
-use crate::plan::Rates;
+use crate::residency::Rates;
 use crate::tensor::{Tensor, Value};
 use kandinsky_models::Component;
 use kandinsky_models::manifest::{Dtype, Port, WAVES};
@@ -195,7 +195,7 @@ fn rank(sides: &[Dimension]) -> i64 {
     i64::try_from(sides.len()).unwrap_or(0)
 }
 
-/// Which axes of which inputs are sides of a picture: those written with `h` or `w`, such as `8*h`.
+/// UnetVariant axes of which inputs are sides of a picture: those written with `h` or `w`, such as `8*h`.
 fn spatial(inputs: &[Port]) -> Vec<(usize, usize)> {
     let side = |text: &String| text.split('*').any(|factor| matches!(factor.trim(), "h" | "w"));
     let axes = |(port, p): (usize, &Port)| {

@@ -7,7 +7,7 @@ use super::profiled::Profiled;
 use super::provider::{self, cuda::Cuda, key, tensorrt};
 use super::{Graph, GraphSource, Runtime, RuntimeOptions, arranged, checked, ort_compiled, short, threads};
 use crate::error::{Error, Kind, Result};
-use crate::plan::Rates;
+use crate::residency::Rates;
 use crate::tensor::{Tensor, Value};
 use kandinsky_models::Component;
 use ndarray::{ArrayD, IxDyn};
@@ -79,7 +79,7 @@ impl Ort {
         std::fs::create_dir_all(&engine.timings).map_err(io)?;
         let captures = is_step(source) && !self.options.no_cuda_graph;
         self.opened(source, self.dispatches(&engine, captures, true), Some(log))?;
-        crate::store::remember(&engine.folder.join(PREPARED), &engine.key).map_err(io)?;
+        crate::verification::remember(&engine.folder.join(PREPARED), &engine.key).map_err(io)?;
         Ok(true)
     }
 
@@ -140,7 +140,7 @@ impl Ort {
         let (graph, level) = (&source.spec, self.level());
         let key = key::EngineKey { graph, versions: &versions, gpu: &gpu, profile: &profile, level };
         let none = || Error::new(Kind::Io, "there is no cache folder; name one in KANDINSKY_CACHE");
-        let root = crate::store::cache_folder().ok_or_else(none)?.join("tensorrt");
+        let root = crate::verification::cache_folder().ok_or_else(none)?.join("tensorrt");
         Ok(Engine {
             folder: root.join(key.name()),
             timings: root.join(key.timings()),

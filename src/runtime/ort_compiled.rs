@@ -3,7 +3,7 @@
 
 use super::GraphSource;
 use super::cache::LARGE;
-use crate::plan::Rates;
+use crate::residency::Rates;
 use kandinsky_models::Component;
 use ort::environment::Environment;
 use ort::logging::LogLevel;

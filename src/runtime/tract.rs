@@ -2,7 +2,7 @@
 
 use super::{Graph, GraphSource, Runtime, RuntimeOptions, arranged, checked, short, threads};
 use crate::error::{Error, Kind, Result};
-use crate::plan::Rates;
+use crate::residency::Rates;
 use crate::tensor::{Tensor, Value};
 use ndarray::{ArrayD, IxDyn};
 use std::sync::Arc;

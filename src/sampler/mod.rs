@@ -78,9 +78,9 @@ pub trait Denoiser {
 /// A call of the network.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// Calls before this one.
+    /// CallStatistics before this one.
     pub index: usize,
-    /// Calls in all.
+    /// CallStatistics in all.
     pub total: usize,
     /// The training timestep.
     pub timestep: f32,
@@ -108,7 +108,7 @@ pub struct Entry {
     /// Steps where the caller and the model say none: the fewest that come as close to the solution as DDIM does
     /// in 50 (`benches/results/solvers.md`).
     pub steps: usize,
-    /// Which of the manifest's schedulers holds its settings.
+    /// UnetVariant of the manifest's schedulers holds its settings.
     settings: &'static str,
     /// The class whose fields it reads; of another class's settings it takes what training fixed.
     class: &'static str,

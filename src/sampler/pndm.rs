@@ -21,7 +21,7 @@ const ADAMS: [&[f32]; 4] = [
     &[23.0 / 12.0, -16.0 / 12.0, 5.0 / 12.0],
     &[55.0 / 24.0, -59.0 / 24.0, 37.0 / 24.0, -9.0 / 24.0],
 ];
-/// Calls whose noise may still count: three steps of four, and the newest.
+/// CallStatistics whose noise may still count: three steps of four, and the newest.
 const KEPT: usize = 4 * STARTS + 1;
 
 pub(super) struct Pndm {

@@ -1,4 +1,4 @@
-//! Which of the training timesteps a picture visits ("Common diffusion noise schedules and sample steps are
+//! UnetVariant of the training timesteps a picture visits ("Common diffusion noise schedules and sample steps are
 //! flawed", table 2, names the three ways).
 
 use crate::math::{count, narrow, nearest};

@@ -4,7 +4,7 @@ use crate::component::{Networks, movq};
 use crate::error::Result;
 use crate::image::{Picture, Size};
 use crate::profile::Profile;
-use crate::progress::{Stage, Watch};
+use crate::progress::{Observer, Stage};
 use crate::tensor::{Tensor, rows};
 
 /// How latents become pictures.
@@ -30,20 +30,20 @@ pub fn pictures(
     networks: &mut Networks,
     latents: &Tensor,
     how: &Decode,
-    watch: &mut Watch<'_>,
+    observer: &mut Observer<'_>,
 ) -> Result<Vec<Picture>> {
     let count = latents.shape().first().copied().unwrap_or(0);
     let mut pictures = Vec::with_capacity(count);
     for row in 0..count {
-        watch.check()?;
+        observer.check()?;
         let mut latents = rows(latents, row, row + 1)?;
         if how.quantize {
             (latents, _) = movq::quantize(networks, latents)?;
-            watch.check()?;
+            observer.check()?;
         }
         let pixels = movq::decode(networks, latents)?;
         pictures.push(Picture::from_pixels(&pixels, how.size, how.profile)?);
-        watch.step(Stage::Decode, how.done + row + 1, how.total)?;
+        observer.step(Stage::Decode, how.done + row + 1, how.total)?;
     }
     Ok(pictures)
 }

@@ -5,7 +5,7 @@
 //! between run the outermost level on it.
 
 use crate::component::Networks;
-use crate::component::unet::{self, Context, Which};
+use crate::component::unet::{self, Context, UnetVariant};
 use crate::error::Result;
 use crate::tensor::{Tensor, rows};
 
@@ -28,7 +28,7 @@ impl DeepCache {
     pub fn step(
         &mut self,
         networks: &mut Networks,
-        which: Which,
+        which: UnetVariant,
         index: usize,
         [sample, film]: [Tensor; 2],
         context: &Context,

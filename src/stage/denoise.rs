@@ -5,10 +5,10 @@
 
 use crate::component::Networks;
 use crate::component::text::MultilingualText;
-use crate::component::unet::{self, Context, Which};
+use crate::component::unet::{self, Context, UnetVariant};
 use crate::error::{Error, Kind, Result};
 use crate::guidance::Guidance;
-use crate::progress::{Stage, Watch};
+use crate::progress::{Observer, Stage};
 use crate::sampler::{Denoiser, Noise, Sampler, Step};
 use crate::stage::deep_cache::DeepCache;
 use crate::stage::preview::Previewer;
@@ -57,13 +57,13 @@ pub struct DenoiseRun<'a> {
     pub noise: &'a mut dyn Noise,
     /// The latents to start from f32\[B,4,h,w\].
     pub start: Tensor,
-    /// Which UNet runs.
-    pub unet: Which,
+    /// UnetVariant UNet runs.
+    pub unet: UnetVariant,
     /// What is known of the picture, for a UNet of 9 channels.
     pub known: Option<Known>,
     /// Every how many calls of the UNet its deep levels run.
     pub deep_cache: usize,
-    /// Makes the previews that the watch wants; without it there are none.
+    /// Makes the previews that the observer wants; without it there are none.
     pub preview: Option<Previewer<'a>>,
 }
 
@@ -75,7 +75,7 @@ pub fn sample(
     networks: &mut Networks,
     condition: Condition,
     run: DenoiseRun<'_>,
-    watch: &mut Watch<'_>,
+    observer: &mut Observer<'_>,
 ) -> Result<Tensor> {
     let context = unet::context(networks, run.unet, &condition.text, condition.image)?;
     let learned_variance = run.sampler.uses_variance();
@@ -92,7 +92,7 @@ pub fn sample(
         guidance,
         learned_variance,
         preview,
-        watch,
+        observer,
     };
     run.sampler.sample(&mut denoiser, run.start, run.noise)
 }
@@ -109,13 +109,13 @@ struct UnetDenoiser<'a, 'w> {
     guidance: Guidance,
     learned_variance: bool,
     preview: Option<Previewer<'a>>,
-    watch: &'a mut Watch<'w>,
+    observer: &'a mut Observer<'w>,
 }
 
 impl Denoiser for UnetDenoiser<'_, '_> {
     fn predict(&mut self, x: &Tensor, step: &Step) -> Result<Tensor> {
-        self.watch.check()?;
-        self.watch.denoising_began.get_or_insert_with(SystemTime::now);
+        self.observer.check()?;
+        self.observer.denoising_began.get_or_insert_with(SystemTime::now);
         let channels = x.shape().get(1).copied().unwrap_or(0);
         let guidance = self.guidance.at(step.timestep);
         let sample = match &self.known {
@@ -129,8 +129,8 @@ impl Denoiser for UnetDenoiser<'_, '_> {
     }
 
     fn done(&mut self, step: &Step, _x: &Tensor, x0: &Tensor) -> Result<()> {
-        self.watch.batch_step(Stage::Denoise, step.index + 1, step.total)?;
-        self.preview.map_or(Ok(()), |preview| preview.show(self.networks, x0, step, self.watch))
+        self.observer.batch_step(Stage::Denoise, step.index + 1, step.total)?;
+        self.preview.map_or(Ok(()), |preview| preview.show(self.networks, x0, step, self.observer))
     }
 }
 
@@ -155,7 +155,7 @@ impl UnetDenoiser<'_, '_> {
 
 /// Scale and shift of every residual block, computed for many steps at once.
 struct Films {
-    unet: Which,
+    unet: UnetVariant,
     timesteps: Vec<f32>,
     first: usize,
     table: Option<Tensor>,

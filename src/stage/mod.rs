@@ -1,7 +1,7 @@
 //! One way through: prompt → embeddings → image embedding → latents → pixels.
 //!
 //! Every stage is a function from one type to the next, so none can be skipped or fed the wrong
-//! thing. A mode (`crate::mode`) is a way to come by the image embedding and the starting latents.
+//! thing. A mode (`crate::pipeline`) is a way to come by the image embedding and the starting latents.
 
 pub mod decode;
 pub mod deep_cache;

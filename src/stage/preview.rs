@@ -5,7 +5,7 @@ use crate::constants::Constants;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Picture, Size};
 use crate::profile::Profile;
-use crate::progress::{Preview, PreviewKind, Watch};
+use crate::progress::{Observer, Preview, PreviewKind};
 use crate::sampler::Step;
 use crate::tensor::{Tensor, rows, tensor};
 use ndarray::{ArrayView1, ArrayView2, Axis, Ix2, Ix3};
@@ -27,8 +27,8 @@ pub struct Previewer<'a> {
 ///
 /// # Errors
 /// [`Kind::BadRequest`] for previews every 0 steps, and for linear ones of a model without their map.
-pub fn check(watch: &Watch<'_>, constants: &Constants) -> Result<()> {
-    let Some(previews) = &watch.previews else { return Ok(()) };
+pub fn check(observer: &Observer<'_>, constants: &Constants) -> Result<()> {
+    let Some(previews) = &observer.previews else { return Ok(()) };
     if previews.every == 0 {
         return Err(Error::new(Kind::BadRequest, "previews were asked every 0 steps; the least is 1"));
     }
@@ -39,7 +39,7 @@ pub fn check(watch: &Watch<'_>, constants: &Constants) -> Result<()> {
 }
 
 impl Previewer<'_> {
-    /// Shows the clean latents x0 f32\[B,4,h,w\] as predicted after `step`, a picture a row, where the watch
+    /// Shows the clean latents x0 f32\[B,4,h,w\] as predicted after `step`, a picture a row, where the observer
     /// wants to see them.
     ///
     /// # Errors
@@ -49,10 +49,10 @@ impl Previewer<'_> {
         networks: &mut Networks,
         x0: &Tensor,
         step: &Step,
-        watch: &mut Watch<'_>,
+        observer: &mut Observer<'_>,
     ) -> Result<()> {
         let (step, total) = (step.index + 1, step.total);
-        let Some(kind) = watch.preview_due(step) else { return Ok(()) };
+        let Some(kind) = observer.preview_due(step) else { return Ok(()) };
         for row in 0..x0.shape().first().copied().unwrap_or(0) {
             let latents = rows(x0, row, row + 1)?;
             let pixels = match kind {
@@ -62,7 +62,7 @@ impl Previewer<'_> {
                 PreviewKind::Decode => movq::decode(networks, latents)?,
             };
             let image = Picture::from_pixels(&pixels, self.size, self.profile)?;
-            watch.preview(Preview { step, total, picture: self.first + row, image })?;
+            observer.preview(Preview { step, total, picture: self.first + row, image })?;
         }
         Ok(())
     }

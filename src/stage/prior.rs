@@ -5,7 +5,7 @@ use crate::component::prior::{self, Prefix};
 use crate::constants::Constants;
 use crate::error::Result;
 use crate::guidance::Guidance;
-use crate::progress::{Stage, Watch};
+use crate::progress::{Observer, Stage};
 use crate::sampler::{Denoiser, Noise, Sampler, Step};
 use crate::tensor::{Tensor, repeat, tensor};
 
@@ -29,7 +29,7 @@ pub fn sample(
     text: &PriorText,
     constants: &Constants,
     run: PriorRun<'_>,
-    watch: &mut Watch<'_>,
+    observer: &mut Observer<'_>,
 ) -> Result<Tensor> {
     let rows = text.prompts.mask.shape().first().copied().unwrap_or(0);
     let width = networks.folder().manifest().latent.embed;
@@ -42,7 +42,7 @@ pub fn sample(
         true => text.unconditional.joined(&text.prompts)?,
         false => text.prompts.clone(),
     };
-    let mut denoiser = PriorDenoiser { networks, prefix, guidance: run.guidance, watch };
+    let mut denoiser = PriorDenoiser { networks, prefix, guidance: run.guidance, observer };
     let normalised = run.sampler.sample(&mut denoiser, x, run.noise)?;
     Ok(normalised * &constants.clip_std + &constants.clip_mean)
 }
@@ -63,12 +63,12 @@ struct PriorDenoiser<'a, 'w> {
     networks: &'a mut Networks,
     prefix: Prefix,
     guidance: Guidance,
-    watch: &'a mut Watch<'w>,
+    observer: &'a mut Observer<'w>,
 }
 
 impl Denoiser for PriorDenoiser<'_, '_> {
     fn predict(&mut self, x: &Tensor, step: &Step) -> Result<Tensor> {
-        self.watch.check()?;
+        self.observer.check()?;
         let x = if self.guidance.is_on() { repeat(x, 2)? } else { x.clone() };
         let rows = x.shape().first().copied().unwrap_or(0);
         let t = tensor(&[rows], vec![step.timestep; rows])?;
@@ -77,6 +77,6 @@ impl Denoiser for PriorDenoiser<'_, '_> {
     }
 
     fn done(&mut self, step: &Step, _x: &Tensor, _x0: &Tensor) -> Result<()> {
-        self.watch.batch_step(Stage::Prior, step.index + 1, step.total)
+        self.observer.batch_step(Stage::Prior, step.index + 1, step.total)
     }
 }

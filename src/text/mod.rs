@@ -85,7 +85,7 @@ impl Tokenizers {
         self.multilingual.encode(prompt)
     }
 
-    /// Which ends of a prompt the encoders will not see. `weighted` says whether it is in the notation of
+    /// UnetVariant ends of a prompt the encoders will not see. `weighted` says whether it is in the notation of
     /// [`Weighted`].
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The door of the shared bodies that leads through the Rust API.
 
 use kandinsky::image::{Picture, Size};
-use kandinsky::progress::{PreviewKind, Previews, Watch};
+use kandinsky::progress::{Observer, PreviewKind, Previews};
 use kandinsky::request::{Blend, Frame, Generator, Input, Part, PriorKind, Profile, Seam, Start, Subject};
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::{Engine, Error, Request, metadata};
@@ -135,7 +135,7 @@ impl Door {
     }
 
     pub fn draw(&self, asked: Asked) -> Result<Vec<Pixels>, String> {
-        let outcome = self.0.run_all(&asked.0, &mut Watch::default()).map_err(|e| said(&e))?;
+        let outcome = self.0.run_all(&asked.0, &mut Observer::default()).map_err(|e| said(&e))?;
         Ok(outcome.pictures.iter().map(|picture| picture.bytes().to_vec()).collect())
     }
 
@@ -149,7 +149,7 @@ impl Door {
 
     pub fn watch(&self, asked: Asked, every: usize) -> Watched {
         let (mut steps, mut previews) = (Vec::new(), Vec::new());
-        let mut watch = Watch {
+        let mut watch = Observer {
             on_progress: Some(Box::new(|at| {
                 steps.push((at.stage.name().to_owned(), at.step as u64, at.total as u64));
             })),
@@ -158,7 +158,7 @@ impl Door {
                 kind: PreviewKind::Linear,
                 show: Box::new(|preview| previews.push(preview.image.bytes().to_vec())),
             }),
-            ..Watch::default()
+            ..Observer::default()
         };
         let outcome = self.0.run_all(&asked.0, &mut watch).unwrap();
         drop(watch);

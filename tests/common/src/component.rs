@@ -3,7 +3,7 @@
 use crate::golden::{Case, close};
 use kandinsky::Engine;
 use kandinsky::component::text::{ClipText, MultilingualText};
-use kandinsky::component::unet::{self, Which};
+use kandinsky::component::unet::{self, UnetVariant};
 use kandinsky::component::{Networks, movq, prior};
 use kandinsky::error::Result as Outcome;
 use kandinsky::tensor::{Tensor, Value, concat, rows};
@@ -42,12 +42,12 @@ enum Network {
     ClipImage,
     Multilingual,
     Prior,
-    Unet(Which),
+    Unet(UnetVariant),
     MovqEncoder,
     MovqDecoder,
 }
 
-/// Which network a case runs, by what goes in and comes out: cases may have any names.
+/// UnetVariant network a case runs, by what goes in and comes out: cases may have any names.
 fn network_of(case: &Case) -> Network {
     if case.has("in.input_ids") {
         let multilingual = case.call.contains("MultilingualCLIP") || case.id.starts_with("mclip");
@@ -57,7 +57,7 @@ fn network_of(case: &Case) -> Network {
     } else if case.has("in.proj_embedding") {
         Network::Prior
     } else if case.has("in.encoder_hidden_states") {
-        Network::Unet(if case.side("in.sample", 1) == 9 { Which::Inpaint } else { Which::Draw })
+        Network::Unet(if case.side("in.sample", 1) == 9 { UnetVariant::Inpaint } else { UnetVariant::Draw })
     } else if case.has("in.sample") {
         Network::MovqEncoder
     } else {
@@ -122,7 +122,7 @@ fn multilingual(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
     Ok(vec![("out.text_embeds", pooled), ("out.last_hidden_state", hidden)])
 }
 
-fn one_unet_step(networks: &mut Networks, which: Which, case: &Case) -> Outcome<Outputs> {
+fn one_unet_step(networks: &mut Networks, which: UnetVariant, case: &Case) -> Outcome<Outputs> {
     let text = MultilingualText {
         hidden: case.need("in.encoder_hidden_states"),
         pooled: case.need("in.text_embeds"),

@@ -2,7 +2,7 @@
 
 use kandinsky::Result;
 use kandinsky::image::{Picture, Rgb};
-use kandinsky::request::{Blend, Generator, Interval, Job, PriorKind, Profile, Size, Start};
+use kandinsky::request::{Blend, Generator, Interval, PriorKind, Profile, ResolvedRequest, Size, Start};
 use std::path::{Path, PathBuf};
 
 /// A picture of many edges, the same everywhere.
@@ -15,9 +15,9 @@ pub fn pattern(width: usize, height: usize) -> Picture {
     Picture::new(Size { width, height }, pixels).unwrap()
 }
 
-/// A job whose prompts are in two scripts.
-pub fn job() -> Job {
-    Job {
+/// A request whose prompts are in two scripts.
+pub fn resolved() -> ResolvedRequest {
+    ResolvedRequest {
         prompt: vec!["красное яблоко, \"4k\"\nphoto".to_owned()],
         negative: Some("low quality".to_owned()),
         negative_prior: None,

@@ -2,8 +2,8 @@
 
 use crate::golden::{Case, close, close_abs};
 use kandinsky::guidance::Guidance;
-use kandinsky::mode::{self, Sides, Tools, start};
-use kandinsky::progress::Watch;
+use kandinsky::pipeline::{self, RunContext, Sides, start};
+use kandinsky::progress::Observer;
 use kandinsky::request::{Part, Seam};
 use kandinsky::rng::TorchCpu;
 use kandinsky::sampler::{self, Choice, Role, Shared};
@@ -80,7 +80,7 @@ pub fn prior(engine: &Engine, case: &Case) -> Check {
                 noise: &mut shared(params),
                 start: case.find("in.latents"),
             };
-            let drawn = prior::sample(networks, &text, engine.constants(), run, &mut Watch::default())?;
+            let drawn = prior::sample(networks, &text, engine.constants(), run, &mut Observer::default())?;
             let zero = kandinsky::component::image_encoder::encode_zeros(networks)?;
             Ok((drawn, zero))
         })
@@ -108,8 +108,9 @@ pub fn decoder(engine: &Engine, case: &Case) -> Check {
     if negatives.is_empty() {
         negatives = vec![String::new(); prompts.len()];
     }
-    let job = request(case).loaded().and_then(|r| r.resolve(engine.manifest())).map_err(|e| e.to_string())?;
-    let guidance = Guidance::new(job.guidance);
+    let resolved =
+        request(case).loaded().and_then(|r| r.resolve(engine.manifest())).map_err(|e| e.to_string())?;
+    let guidance = Guidance::new(resolved.guidance);
     let positive = interleave_rows(&case.need("in.image_embeds"), images);
     let negative = interleave_rows(&case.need("in.negative_image_embeds"), images);
     let (conditions, image) = if guidance.is_on() {
@@ -124,10 +125,10 @@ pub fn decoder(engine: &Engine, case: &Case) -> Check {
     let latents = engine
         .with_networks(|networks| {
             let text = encoder.unet_text(networks, &conditions)?;
-            let sides = Sides::new(&networks.folder().manifest().latent, &job);
+            let sides = Sides::new(&networks.folder().manifest().latent, &resolved);
             let timings = &mut Timings::default();
             let encoder = Encoder { tokenizers: engine.tokenizers(), constants, weighted: false };
-            let mut tools = Tools {
+            let mut cx = RunContext {
                 networks: &mut *networks,
                 encoder,
                 constants,
@@ -135,12 +136,12 @@ pub fn decoder(engine: &Engine, case: &Case) -> Check {
                 timings,
                 sequential: None,
             };
-            let begin = start::begin(&mut tools, &job, &sides, &mut Watch::default())?;
-            let sampler = sampler::build(&mode::decoder_choice(&job)?, &schedulers)?;
+            let begin = start::begin(&mut cx, &resolved, &sides, &mut Observer::default())?;
+            let sampler = sampler::build(&pipeline::decoder_choice(&resolved)?, &schedulers)?;
             let mut noise = shared(params);
             let start = match case.find("in.latents") {
                 Some(latents) => latents,
-                None => begin.latents(&job, &sides, sampler.as_ref(), (prompts.len(), &mut noise))?,
+                None => begin.latents(&resolved, &sides, sampler.as_ref(), (prompts.len(), &mut noise))?,
             };
             let run = DenoiseRun {
                 deep_cache: 1,
@@ -152,7 +153,7 @@ pub fn decoder(engine: &Engine, case: &Case) -> Check {
                 known: begin.known(prompts.len())?,
                 preview: None,
             };
-            denoise::sample(networks, Condition { text, image }, run, &mut Watch::default())
+            denoise::sample(networks, Condition { text, image }, run, &mut Observer::default())
         })
         .map_err(|e| e.to_string())?;
     close_abs("out.latents", &latents, &case.need("out.latents"), LATENTS)?;
@@ -204,7 +205,7 @@ pub enum Sort {
     Inpaint,
 }
 
-/// Which pipeline a case ran, by what it was given and what came out: cases may have any names.
+/// UnetVariant pipeline a case ran, by what it was given and what came out: cases may have any names.
 pub fn sort_of(case: &Case) -> Sort {
     let given = |key: &str| !case.params[key].is_null();
     if given("seeds") {
@@ -251,7 +252,7 @@ fn schedulers(engine: &Engine, case: &Case) -> BTreeMap<String, Value> {
 pub fn image_embeds(engine: &Engine, case: &Case) -> Check {
     let file = case.folder.join(case.params["image"].as_str().unwrap());
     let request = Request::variation(file).size(64, 64).steps(1).prior_steps(2).seed(0);
-    let outcome = engine.run_all(&request, &mut Watch::default()).map_err(|e| e.to_string())?;
+    let outcome = engine.run_all(&request, &mut Observer::default()).map_err(|e| e.to_string())?;
     let zero =
         engine.with_networks(kandinsky::component::image_encoder::encode_zeros).map_err(|e| e.to_string())?;
     close("out.image_embeds", &outcome.image_embeds, &case.need("out.image_embeds"), COMPONENT)?;
@@ -279,7 +280,7 @@ pub fn interpolate(engine: &Engine, case: &Case) -> Check {
     request.prior_steps = Some(count(params, "num_inference_steps", 25));
     request.negative = params["negative_prompt"].as_str().map(str::to_owned);
     request.negative_prior = params["negative_prior_prompt"].as_str().map(str::to_owned);
-    let outcome = engine.run_all(&request, &mut Watch::default()).map_err(|e| e.to_string())?;
+    let outcome = engine.run_all(&request, &mut Observer::default()).map_err(|e| e.to_string())?;
     close_abs("out.image_embeds", &outcome.image_embeds, &case.need("out.image_embeds"), LATENTS)?;
     let negative = &outcome.negative_image_embeds;
     close_abs("out.negative_image_embeds", negative, &case.need("out.negative_image_embeds"), LATENTS)?;
@@ -299,7 +300,7 @@ pub fn seeds(engine: &Engine, case: &Case) -> Check {
         .guidance(number(params, "guidance_scale"))
         .size(count(params, "width", 0), count(params, "height", 0))
         .sampler(if params["scheduler"] == "DDPMScheduler" { "ddpm" } else { "ddim" });
-    let outcome = engine.run_all(&request, &mut Watch::default()).map_err(|e| e.to_string())?;
+    let outcome = engine.run_all(&request, &mut Observer::default()).map_err(|e| e.to_string())?;
     close_abs("out.image_embeds", &outcome.image_embeds, &case.need("out.image_embeds"), LATENTS)?;
     close_abs("out.latents", &outcome.latents, &case.need("out.latents"), LATENTS)?;
     decoded(engine, case)?;

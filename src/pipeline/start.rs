@@ -1,14 +1,14 @@
 //! What the latents start from: noise, a picture, or a picture with a hole.
 
-use super::{Sides, Tools};
-use crate::component::unet::Which;
+use super::{RunContext, Sides};
+use crate::component::unet::UnetVariant;
 use crate::component::{Networks, movq};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Canvas, Mask, Picture, Sides as Margins, View, composite, movq as pixels};
 use crate::math::{count, nearest};
 use crate::profile::Profile;
-use crate::progress::{Stage, Watch};
-use crate::request::{Frame, Input, Job, Seam, Start};
+use crate::progress::{Observer, Stage};
+use crate::request::{Frame, Input, ResolvedRequest, Seam, Start};
 use crate::sampler::{Noise, Sampler};
 use crate::schedule::Schedule;
 use crate::stage::denoise::Known;
@@ -17,8 +17,8 @@ use kandinsky_models::{Component, Folder};
 
 /// A start, its pictures encoded.
 pub struct Begin {
-    /// Which UNet runs.
-    pub unet: Which,
+    /// UnetVariant UNet runs.
+    pub unet: UnetVariant,
     /// Latents f32\[1,4,h,w\] of the picture that is noised.
     clean: Option<Tensor>,
     /// What a UNet of 9 channels sees of the picture, one row.
@@ -34,53 +34,58 @@ struct Join {
     feather: usize,
 }
 
-/// Encodes what a job starts from.
+/// Encodes what a request starts from.
 ///
 /// # Errors
 /// When a picture or a mask cannot be used, the model has no UNet for it, a network fails or the caller cancels.
-pub fn begin(tools: &mut Tools<'_>, job: &Job, sides: &Sides, watch: &mut Watch<'_>) -> Result<Begin> {
-    let unet = which(tools.networks.folder(), &job.start)?;
-    let sees = channels(tools.networks.folder(), unet) > sides.channels;
+pub fn begin(
+    cx: &mut RunContext<'_>,
+    resolved: &ResolvedRequest,
+    sides: &Sides,
+    observer: &mut Observer<'_>,
+) -> Result<Begin> {
+    let unet = which(cx.networks.folder(), &resolved.start)?;
+    let sees = channels(cx.networks.folder(), unet) > sides.channels;
     let known = sees.then(|| Known::nothing(1, sides.height, sides.width, sides.channels));
     let plain = Begin { unet, clean: None, known, join: None };
-    if job.start == Start::Noise {
+    if resolved.start == Start::Noise {
         return Ok(plain);
     }
-    tools.timed(Stage::Look, |tools| {
-        let begin = match &job.start {
+    cx.timed(Stage::Look, |cx| {
+        let begin = match &resolved.start {
             Start::Noise => plain,
             Start::Edit { picture, .. } => {
-                let pixels = pixels::pixels(picture.picture()?, job.size, sides.rounded)?;
-                Begin { clean: Some(movq::encode(tools.networks, pixels)?), ..plain }
+                let pixels = pixels::pixels(picture.picture()?, resolved.size, sides.rounded)?;
+                Begin { clean: Some(movq::encode(cx.networks, pixels)?), ..plain }
             }
             Start::Inpaint { picture, mask, invert, seam } => {
                 let hole = hole(picture, mask.as_ref(), *invert)?;
-                let picture = picture.picture()?.resized(job.size)?;
-                with_hole(tools.networks, plain, (picture, hole.resized(job.size)?), *seam, sides)?
+                let picture = picture.picture()?.resized(resolved.size)?;
+                with_hole(cx.networks, plain, (picture, hole.resized(resolved.size)?), *seam, sides)?
             }
             Start::Outpaint { picture, frame, seam } => {
                 let canvas = framed(picture.picture()?, *frame)?;
-                with_hole(tools.networks, plain, (canvas.picture, canvas.mask), *seam, sides)?
+                with_hole(cx.networks, plain, (canvas.picture, canvas.mask), *seam, sides)?
             }
         };
-        watch.step(Stage::Look, 1, 1)?;
+        observer.step(Stage::Look, 1, 1)?;
         Ok(begin)
     })
 }
 
-/// Which UNet a start needs.
+/// UnetVariant UNet a start needs.
 ///
 /// # Errors
 /// When the model has none that inpaints.
-pub fn which(folder: &Folder, start: &Start) -> Result<Which> {
+pub fn which(folder: &Folder, start: &Start) -> Result<UnetVariant> {
     if !start.has_hole() {
-        return Ok(Which::Draw);
+        return Ok(UnetVariant::Draw);
     }
     let latent = &folder.manifest().latent;
     if folder.has(Component::InpaintStep) {
-        Ok(Which::Inpaint)
+        Ok(UnetVariant::Inpaint)
     } else if latent.unet_channels > latent.channels {
-        Ok(Which::Draw)
+        Ok(UnetVariant::Draw)
     } else {
         let message = "the model has no UNet that inpaints; export it again with --inpaint";
         Err(Error::new(Kind::BadModel, message))
@@ -88,11 +93,11 @@ pub fn which(folder: &Folder, start: &Start) -> Result<Which> {
 }
 
 /// Input channels of a UNet.
-fn channels(folder: &Folder, unet: Which) -> usize {
+fn channels(folder: &Folder, unet: UnetVariant) -> usize {
     let latent = &folder.manifest().latent;
     match unet {
-        Which::Draw => latent.unet_channels,
-        Which::Inpaint => 2 * latent.channels + 1,
+        UnetVariant::Draw => latent.unet_channels,
+        UnetVariant::Inpaint => 2 * latent.channels + 1,
     }
 }
 
@@ -119,7 +124,7 @@ fn framed(picture: &Picture, frame: Frame) -> Result<Canvas> {
     }
 }
 
-/// A start from a picture, both of the job's size, part of which is repainted.
+/// A start from a picture, both of the request's size, part of which is repainted.
 fn with_hole(
     networks: &mut Networks,
     plain: Begin,
@@ -146,16 +151,16 @@ impl Begin {
     /// When the noise cannot be drawn.
     pub fn latents(
         &self,
-        job: &Job,
+        resolved: &ResolvedRequest,
         sides: &Sides,
         sampler: &dyn Sampler,
         (pictures, noise): (usize, &mut dyn Noise),
     ) -> Result<Tensor> {
         let drawn = noise.draw(&[pictures, sides.channels, sides.height, sides.width])?;
-        match (&self.clean, &job.start) {
+        match (&self.clean, &resolved.start) {
             (Some(clean), Start::Edit { strength, .. }) => {
                 let clean = repeat(clean, pictures)?;
-                noised(job, &clean, &drawn, (*strength, sampler))
+                noised(resolved, &clean, &drawn, (*strength, sampler))
             }
             _ => Ok(drawn * sampler.init_sigma()),
         }
@@ -188,15 +193,17 @@ impl Begin {
 ///
 /// # Errors
 /// When that is none.
-pub fn skipped(job: &Job) -> Result<usize> {
-    let Start::Edit { strength, .. } = &job.start else { return Ok(0) };
-    let run = usize::try_from(nearest((count(job.steps) * strength).floor())).unwrap_or(0).min(job.steps);
+pub fn skipped(resolved: &ResolvedRequest) -> Result<usize> {
+    let Start::Edit { strength, .. } = &resolved.start else { return Ok(0) };
+    let run =
+        usize::try_from(nearest((count(resolved.steps) * strength).floor())).unwrap_or(0).min(resolved.steps);
     if run == 0 {
-        let least = 1.0 / count(job.steps);
-        let message = format!("strength {strength} of {} steps runs none; the least is {least}", job.steps);
+        let least = 1.0 / count(resolved.steps);
+        let message =
+            format!("strength {strength} of {} steps runs none; the least is {least}", resolved.steps);
         return Err(Error::new(Kind::BadRequest, message));
     }
-    Ok(job.steps - run)
+    Ok(resolved.steps - run)
 }
 
 /// A picture's latents under noise, both f32\[B,4,h,w\], as the first step that is run expects them.
@@ -205,13 +212,13 @@ pub fn skipped(job: &Job) -> Result<usize> {
 /// diffusers (`KandinskyImg2ImgPipeline`) to two timesteps less than the strength says, the original to the first
 /// timestep that is run. Every other sampler noises to where it starts.
 fn noised(
-    job: &Job,
+    resolved: &ResolvedRequest,
     clean: &Tensor,
     noise: &Tensor,
     (strength, sampler): (f64, &dyn Sampler),
 ) -> Result<Tensor> {
     let schedule = Schedule::image_to_image();
-    let timestep = match (job.profile, job.sampler.as_str()) {
+    let timestep = match (resolved.profile, resolved.sampler.as_str()) {
         (Profile::Diffusers, "ddim" | "ddpm") => nearest((count(schedule.len()) * strength).floor()) - 2,
         (Profile::Original, _) => sampler.timesteps().first().map_or(0, |t| nearest(f64::from(*t))),
         (Profile::Diffusers, _) => return sampler.noised(clean, noise),

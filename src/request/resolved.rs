@@ -12,9 +12,9 @@ use kandinsky_models::{Component, Manifest};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// A request with every number settled and checked: equal jobs draw equal pictures. Its JSON is a request's.
+/// A request with every number settled and checked: equal requests draw equal pictures. Its JSON is a request's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Job {
+pub struct ResolvedRequest {
     /// What the pictures show; `count` pictures of each prompt.
     #[serde(with = "super::one_or_many")]
     pub prompt: Vec<String>,
@@ -103,10 +103,10 @@ impl Request {
     ///
     /// # Errors
     /// [`Kind::BadRequest`] that names the value and the limit.
-    pub fn resolve(&self, model: &Manifest) -> Result<Job> {
+    pub fn resolve(&self, model: &Manifest) -> Result<ResolvedRequest> {
         let defaults = &model.defaults;
         let seed = self.seeds.first().copied().or(self.seed).unwrap_or_else(drawn_seed);
-        let job = Job {
+        let resolved = ResolvedRequest {
             prompt: self.prompt.clone(),
             negative: self.negative.clone(),
             negative_prior: self.negative_prior.clone(),
@@ -137,11 +137,11 @@ impl Request {
             deep_cache: self.deep_cache,
         };
         self.check_exclusions()?;
-        job.check_numbers()?;
-        job.check_mix()?;
-        job.check_start()?;
-        job.check_deep_cache(model)?;
-        Ok(job)
+        resolved.check_numbers()?;
+        resolved.check_mix()?;
+        resolved.check_start()?;
+        resolved.check_deep_cache(model)?;
+        Ok(resolved)
     }
 
     fn settled_sampler(&self, model: &Manifest) -> String {
@@ -232,7 +232,7 @@ impl Frame {
     }
 }
 
-impl Job {
+impl ResolvedRequest {
     /// Pictures in all.
     pub fn pictures(&self) -> usize {
         self.prompt.len().saturating_mul(self.count)
@@ -250,7 +250,7 @@ impl Job {
         prompt.map_or("", String::as_str)
     }
 
-    /// The same job for picture `index` alone.
+    /// The same request for picture `index` alone.
     #[must_use]
     pub fn picture(&self, index: usize) -> Self {
         let prompt = vec![self.prompt_of(index).to_owned()];

@@ -24,7 +24,7 @@ type Named = Vec<(String, Value)>;
 
 /// The last answers, bounded by their bytes.
 #[derive(Default)]
-pub struct Memo {
+pub struct EncodingCache {
     /// Whether answers are kept at all.
     on: bool,
     /// Most recently used last.
@@ -38,7 +38,7 @@ struct Entry {
     bytes: usize,
 }
 
-impl Memo {
+impl EncodingCache {
     /// Keeps answers from now on, or forgets all and keeps none.
     pub fn switch(&mut self, on: bool) {
         *self = Self { on, entries: Vec::new() };
@@ -96,41 +96,41 @@ mod tests {
 
     #[test]
     fn the_same_bits_find_their_answer() {
-        let mut memo = Memo::default();
-        memo.switch(true);
-        memo.keep(Component::TextEncoder, &[("x", value(0.0, 1))], &named(7.0, 1));
-        assert!(memo.find(Component::TextEncoder, &[("x", value(0.0, 1))]).unwrap() == named(7.0, 1));
-        assert!(memo.find(Component::TextEncoder, &[("x", value(-0.0, 1))]).is_none());
-        assert!(memo.find(Component::TextEncoder, &[("x", value(0.0, 2))]).is_none());
-        assert!(memo.find(Component::PriorPrefix, &[("x", value(0.0, 1))]).is_none());
-        memo.forget();
-        assert!(memo.find(Component::TextEncoder, &[("x", value(0.0, 1))]).is_none());
+        let mut encodings = EncodingCache::default();
+        encodings.switch(true);
+        encodings.keep(Component::TextEncoder, &[("x", value(0.0, 1))], &named(7.0, 1));
+        assert!(encodings.find(Component::TextEncoder, &[("x", value(0.0, 1))]).unwrap() == named(7.0, 1));
+        assert!(encodings.find(Component::TextEncoder, &[("x", value(-0.0, 1))]).is_none());
+        assert!(encodings.find(Component::TextEncoder, &[("x", value(0.0, 2))]).is_none());
+        assert!(encodings.find(Component::PriorPrefix, &[("x", value(0.0, 1))]).is_none());
+        encodings.forget();
+        assert!(encodings.find(Component::TextEncoder, &[("x", value(0.0, 1))]).is_none());
     }
 
     #[test]
     fn the_oldest_goes_when_the_room_is_full() {
-        let mut memo = Memo::default();
-        memo.switch(true);
+        let mut encodings = EncodingCache::default();
+        encodings.switch(true);
         let third = BYTES / 4 / 3 - 1; // numbers of a third of the room, with their input
         let ask = |number: f32| [("x", value(number, 1))];
         for number in [1.0, 2.0, 3.0] {
-            memo.keep(Component::TextEncoder, &ask(number), &named(number, third));
+            encodings.keep(Component::TextEncoder, &ask(number), &named(number, third));
         }
-        assert!(memo.find(Component::TextEncoder, &ask(1.0)).is_some(), "now it is the youngest");
-        memo.keep(Component::TextEncoder, &ask(4.0), &named(4.0, third));
-        let there = [1.0, 2.0, 3.0, 4.0].map(|n| memo.find(Component::TextEncoder, &ask(n)).is_some());
+        assert!(encodings.find(Component::TextEncoder, &ask(1.0)).is_some(), "now it is the youngest");
+        encodings.keep(Component::TextEncoder, &ask(4.0), &named(4.0, third));
+        let there = [1.0, 2.0, 3.0, 4.0].map(|n| encodings.find(Component::TextEncoder, &ask(n)).is_some());
         assert_eq!(there, [true, false, true, true]);
-        memo.keep(Component::TextEncoder, &ask(5.0), &named(5.0, BYTES));
-        assert!(memo.find(Component::TextEncoder, &ask(5.0)).is_none(), "it is larger than the room");
-        assert_eq!(memo.entries.len(), 3);
+        encodings.keep(Component::TextEncoder, &ask(5.0), &named(5.0, BYTES));
+        assert!(encodings.find(Component::TextEncoder, &ask(5.0)).is_none(), "it is larger than the room");
+        assert_eq!(encodings.entries.len(), 3);
     }
 
     #[test]
     fn nothing_is_kept_where_it_is_off_or_for_a_step() {
-        let mut memo = Memo::default();
-        memo.keep(Component::TextEncoder, &[("x", value(0.0, 1))], &named(7.0, 1));
-        memo.switch(true);
-        memo.keep(Component::UnetStep, &[("x", value(0.0, 1))], &named(7.0, 1));
-        assert!(memo.entries.is_empty());
+        let mut encodings = EncodingCache::default();
+        encodings.keep(Component::TextEncoder, &[("x", value(0.0, 1))], &named(7.0, 1));
+        encodings.switch(true);
+        encodings.keep(Component::UnetStep, &[("x", value(0.0, 1))], &named(7.0, 1));
+        assert!(encodings.entries.is_empty());
     }
 }

@@ -1,6 +1,6 @@
-//! Which graphs are in memory when: a job's turns, what graphs take and a budget in, a plan out. Pure numbers.
+//! UnetVariant graphs are in memory when: a request's turns, what graphs take and a budget in, a plan out. Pure numbers.
 //!
-//! A turn is a part of a job whose graphs run side by side. A graph is held through the whole job where the budget
+//! A turn is a part of a request whose graphs run side by side. A graph is held through the whole request where the budget
 //! allows it, the largest first, since those take the longest to open again; the others are opened at their turn
 //! and closed after it.
 
@@ -68,7 +68,7 @@ pub struct Step {
     pub bytes: u64,
 }
 
-/// When a job's graphs are open, and the memory that takes.
+/// When a request's graphs are open, and the memory that takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// The turns in order.
@@ -122,14 +122,14 @@ pub fn least(turns: &[Turn], costs: &BTreeMap<Component, Cost>, base: u64) -> u6
 }
 
 impl Plan {
-    /// Whether every graph of the job stays open once it is.
+    /// Whether every graph of the request stays open once it is.
     pub fn holds_all(&self) -> bool {
         let needed = self.steps.iter().flat_map(|step| &step.runs);
         self.steps.last().is_none_or(|last| needed.into_iter().all(|graph| last.open.contains(graph)))
     }
 }
 
-/// The job's graphs, the largest first, then those that are open beside them.
+/// The request's graphs, the largest first, then those that are open beside them.
 fn by_size(
     turns: &[Turn],
     costs: &BTreeMap<Component, Cost>,

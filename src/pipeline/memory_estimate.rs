@@ -1,48 +1,54 @@
-//! What a job takes of memory: its turns in order, and its graphs' costs at its sizes.
+//! What a request takes of memory: its turns in order, and its graphs' costs at its sizes.
 
 use super::{Sides, start};
 use crate::component::Networks;
-use crate::component::unet::Which;
+use crate::component::unet::UnetVariant;
 use crate::constants::Constants;
 use crate::error::Result;
 use crate::guidance::Guidance;
-use crate::plan::{Cost, Rates, Turn};
 use crate::priors::PriorKind;
 use crate::progress::Stage;
-use crate::request::Job;
+use crate::request::ResolvedRequest;
+use crate::residency::{Cost, Rates, Turn};
 use crate::stage::denoise::FILM_NUMBERS;
 use kandinsky_models::manifest::Precision;
 use kandinsky_models::onnx::{GraphProto, NodeProto};
 use kandinsky_models::{Component, Folder};
 use std::collections::BTreeMap;
 
-/// The turns of a job, in order. The image encoder is in them only where a picture is looked at, or its constant
+/// The turns of a request, in order. The image encoder is in them only where a picture is looked at, or its constant
 /// is not stored; `previewed` says whether previews are decoded while the UNet runs.
 ///
 /// # Errors
-/// When the model lacks a UNet that the job needs.
-pub fn turns(folder: &Folder, constants: &Constants, job: &Job, previewed: bool) -> Result<Vec<Turn>> {
+/// When the model lacks a UNet that the request needs.
+pub fn turns(
+    folder: &Folder,
+    constants: &Constants,
+    resolved: &ResolvedRequest,
+    previewed: bool,
+) -> Result<Vec<Turn>> {
     use Component::{
         ImageEncoder, MovqDecoder, MovqEncoder, MovqQuantize, MultilingualEncoder, PriorPrefix, PriorStep,
         TextEncoder,
     };
-    let looks = job.mix.iter().any(|part| part.what.picture().is_some()) || job.negative_picture.is_some();
-    let diffuses = job.prior == PriorKind::Diffusion;
+    let looks =
+        resolved.mix.iter().any(|part| part.what.picture().is_some()) || resolved.negative_picture.is_some();
+    let diffuses = resolved.prior == PriorKind::Diffusion;
     let mut prior = vec![if diffuses { PriorStep } else { TextEncoder }];
     prior.extend(constants.zero_image.is_none().then_some(ImageEncoder));
-    let unet = start::which(folder, &job.start)?;
+    let unet = start::which(folder, &resolved.start)?;
     let [context, film, step] = unet.parts();
     let mut condition = vec![context, film];
     let mut denoise = vec![step];
-    denoise.extend((job.deep_cache > 1).then_some(unet.shallow_graph()));
+    denoise.extend((resolved.deep_cache > 1).then_some(unet.shallow_graph()));
     denoise.extend(previewed.then_some(MovqDecoder));
-    if !conditioned_once(folder, job) {
+    if !conditioned_once(folder, resolved) {
         denoise.append(&mut condition);
     }
     let mut decode = vec![MovqDecoder];
-    decode.extend(job.quantize.then_some(MovqQuantize));
+    decode.extend(resolved.quantize.then_some(MovqQuantize));
     let all = [
-        (Stage::Look, job.start.picture().map(|_| MovqEncoder).into_iter().collect()),
+        (Stage::Look, resolved.start.picture().map(|_| MovqEncoder).into_iter().collect()),
         (Stage::Look, looks.then_some(ImageEncoder).into_iter().collect()),
         (Stage::Encode, if diffuses { vec![TextEncoder, PriorPrefix] } else { Vec::new() }),
         (Stage::Encode, vec![MultilingualEncoder]),
@@ -58,30 +64,34 @@ pub fn turns(folder: &Folder, constants: &Constants, job: &Job, previewed: bool)
 
 /// Whether the UNet's context and FiLM are computed before its first step and never again: where all pictures are denoised
 /// together, and one table of FiLM holds every step. Half of its numbers leave room for samplers that call twice a step.
-fn conditioned_once(folder: &Folder, job: &Job) -> bool {
-    let parts = Sides::new(&folder.manifest().latent, job).parts(job);
+fn conditioned_once(folder: &Folder, resolved: &ResolvedRequest) -> bool {
+    let parts = Sides::new(&folder.manifest().latent, resolved).parts(resolved);
     let [part] = parts.as_slice() else { return false };
-    let steps = job.steps.max(job.timesteps.len());
+    let steps = resolved.steps.max(resolved.timesteps.len());
     wide(2 * part.len() * steps) * scales(folder) <= wide(FILM_NUMBERS) / 2
 }
 
-/// What each graph of some turns takes of memory for a job.
+/// What each graph of some turns takes of memory for a request.
 ///
 /// # Errors
 /// When a graph is missing or cannot be read.
-pub fn costs(networks: &Networks, turns: &[Turn], job: &Job) -> Result<BTreeMap<Component, Cost>> {
+pub fn costs(
+    networks: &Networks,
+    turns: &[Turn],
+    resolved: &ResolvedRequest,
+) -> Result<BTreeMap<Component, Cost>> {
     let graphs = turns.iter().flat_map(|turn| turn.graphs.iter().copied());
-    graphs.map(|component| Ok((component, cost(networks, component, job)?))).collect()
+    graphs.map(|component| Ok((component, cost(networks, component, resolved)?))).collect()
 }
 
-fn cost(networks: &Networks, component: Component, job: &Job) -> Result<Cost> {
+fn cost(networks: &Networks, component: Component, resolved: &ResolvedRequest) -> Result<Cost> {
     let folder = networks.folder();
     let spec = folder.graph(component)?;
     // Runtimes widen half floats as they open a graph.
     let widened = if folder.manifest().precision == Precision::F16 { 2 } else { 1 };
     let weights = spec.data_bytes().saturating_mul(widened);
     let rates = networks.rates(component)?;
-    let running = running(folder, component, weights, (&rates, job))?;
+    let running = running(folder, component, weights, (&rates, resolved))?;
     Ok(Cost::new(&rates, component, (weights, spec.graph.bytes), running))
 }
 
@@ -90,14 +100,19 @@ const F32: u64 = 4;
 /// What graphs take whose maps are few: texts and embeddings.
 const SMALL: u64 = 1 << 20;
 
-/// Memory of a graph's run at a job's sizes, in bytes.
-fn running(folder: &Folder, component: Component, weights: u64, (rates, job): (&Rates, &Job)) -> Result<u64> {
+/// Memory of a graph's run at a request's sizes, in bytes.
+fn running(
+    folder: &Folder,
+    component: Component,
+    weights: u64,
+    (rates, resolved): (&Rates, &ResolvedRequest),
+) -> Result<u64> {
     let latent = &folder.manifest().latent;
-    let sides = Sides::new(latent, job);
+    let sides = Sides::new(latent, resolved);
     let points = wide(sides.height * sides.width);
     let pixels = points * wide(latent.factor * latent.factor);
-    let together = sides.parts(job).first().map_or(1, |part| wide(part.len()));
-    let rows = together * if Guidance::new(job.guidance).is_on() { 2 } else { 1 };
+    let together = sides.parts(resolved).first().map_or(1, |part| wide(part.len()));
+    let rows = together * if Guidance::new(resolved.guidance).is_on() { 2 } else { 1 };
     Ok(match component {
         Component::UnetStep | Component::InpaintStep | Component::UnetShallow | Component::InpaintShallow => {
             let channels = channels(folder, component)?;
@@ -115,7 +130,7 @@ fn running(folder: &Folder, component: Component, weights: u64, (rates, job): (&
         // Distances of all latents to all entries of the codebook.
         Component::MovqQuantize => 2 * points * weights / wide(latent.channels).max(1),
         Component::UnetFilm | Component::InpaintFilm => {
-            SMALL + 2 * F32 * rows * wide(job.steps) * scales(folder)
+            SMALL + 2 * F32 * rows * wide(resolved.steps) * scales(folder)
         }
         Component::TextEncoder
         | Component::MultilingualEncoder
@@ -132,7 +147,7 @@ const CONTEXT: u64 = 87;
 
 /// Numbers of FiLM of a row.
 fn scales(folder: &Folder) -> u64 {
-    let spec = folder.graph(Which::Draw.step_graph()).ok();
+    let spec = folder.graph(UnetVariant::Draw.step_graph()).ok();
     let port = spec.and_then(|spec| spec.inputs.iter().find(|port| port.name == "film"));
     port.and_then(|port| port.fixed(1)).map_or(0, wide)
 }

@@ -1,13 +1,13 @@
 //! Image embeddings of texts by the diffusion prior (paper, section 3; diffusers `KandinskyPriorPipeline`, whose
 //! `interpolate` is what a mix does).
 
-use super::Tools;
+use super::RunContext;
 use super::embeds::Prior;
 use super::texts::PriorTexts;
 use crate::component::prior::Prefix;
 use crate::error::{Error, Kind, Result};
 use crate::guidance::Guidance;
-use crate::progress::Watch;
+use crate::progress::Observer;
 use crate::sampler::{Denoiser, Noise, Sampler, Step};
 use crate::stage::prior::{self, PriorRun, PriorText};
 use crate::tensor::{Tensor, rows};
@@ -17,7 +17,7 @@ use std::ops::Range;
 /// The diffusion prior for the pictures of a part.
 pub struct Diffusion<'a, 't, 'w> {
     /// The graphs.
-    pub tools: &'a mut Tools<'t>,
+    pub cx: &'a mut RunContext<'t>,
     /// What it reads.
     pub texts: &'a PriorTexts,
     /// The sampler.
@@ -27,7 +27,7 @@ pub struct Diffusion<'a, 't, 'w> {
     /// Where noise comes from.
     pub noise: &'a mut dyn Noise,
     /// Progress.
-    pub watch: &'a mut Watch<'w>,
+    pub observer: &'a mut Observer<'w>,
     /// Whether a mix has a negative prompt.
     pub mix_has_negative: bool,
 }
@@ -71,7 +71,7 @@ impl Diffusion<'_, '_, '_> {
         };
         let (sampler, guidance, noise) = (self.sampler, self.guidance, &mut *self.noise);
         let run = PriorRun { sampler, guidance, noise, start: None };
-        let drawn = prior::sample(self.tools.networks, &text, self.tools.constants, run, self.watch)?;
+        let drawn = prior::sample(self.cx.networks, &text, self.cx.constants, run, self.observer)?;
         match self.texts.negative {
             None => Ok((drawn, None)),
             Some(_) => Ok((rows(&drawn, 0, count)?, Some(rows(&drawn, count, 2 * count)?))),

@@ -7,9 +7,9 @@
 mod diffusion;
 pub mod embeds;
 mod fitted;
+pub mod memory_estimate;
 pub mod start;
 mod texts;
-pub mod turns;
 
 use crate::component::Networks;
 use crate::component::text::MultilingualText;
@@ -19,8 +19,8 @@ use crate::guidance::{Guidance, Interval};
 use crate::image::{Picture, Size};
 use crate::priors::FittedPrior;
 use crate::profile::Profile;
-use crate::progress::{Batch, Stage, Watch};
-use crate::request::Job;
+use crate::progress::{Batch, Observer, Stage};
+use crate::request::ResolvedRequest;
 use crate::sampler::{self, Choice, Role, Steps};
 use crate::schedule::SchedulerConfig;
 use crate::stage::decode::{self, Decode};
@@ -41,22 +41,22 @@ use texts::Texts;
 const BATCH_AREA: usize = 64 * 64;
 
 /// What a regime works with.
-pub struct Tools<'a> {
+pub struct RunContext<'a> {
     /// The graphs.
     pub networks: &'a mut Networks,
     /// Tokenisers and the constant encodings.
     pub encoder: Encoder<'a>,
     /// The model's constants.
     pub constants: &'a Constants,
-    /// The fitted prior, for jobs that use one.
+    /// The fitted prior, for requests that use one.
     pub prior: Option<&'a FittedPrior>,
     /// How long stages took.
     pub timings: &'a mut Timings,
-    /// How many graphs the job opens, where they are opened at their turn and not before the first stage.
+    /// How many graphs the request opens, where they are opened at their turn and not before the first stage.
     pub sequential: Option<usize>,
 }
 
-impl Tools<'_> {
+impl RunContext<'_> {
     /// Runs `work` and adds its time to a stage.
     fn timed<T>(&mut self, stage: Stage, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let (begin, before) = (Instant::now(), self.networks.load_time());
@@ -70,12 +70,12 @@ impl Tools<'_> {
     }
 
     /// Opens what a stage begins with, where not all graphs were opened before the first, and tells of it.
-    fn enter(&mut self, stage: Stage, watch: &mut Watch<'_>) -> Result<()> {
+    fn enter(&mut self, stage: Stage, observer: &mut Observer<'_>) -> Result<()> {
         let Some(total) = self.sequential else { return Ok(()) };
         let before = self.networks.load_time();
         let done = self.networks.open_stage(stage)?;
         self.timings.add(Stage::Load, self.networks.load_time().saturating_sub(before));
-        watch.step(Stage::Load, done.min(total), total)
+        observer.step(Stage::Load, done.min(total), total)
     }
 }
 
@@ -91,41 +91,51 @@ pub struct Drawn {
     pub negative_image_embeds: Tensor,
 }
 
-/// Draws all pictures of a job, in batches that fit.
+/// Draws all pictures of a request, in batches that fit.
 ///
 /// # Errors
 /// When a prompt or a picture cannot be used, a network fails or the caller cancels.
-pub fn draw(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Drawn> {
-    let sides = Sides::new(&tools.networks.folder().manifest().latent, job);
-    tools.enter(Stage::Look, watch)?;
-    let begin = start::begin(tools, job, &sides, watch)?;
-    let seen = embeds::see(tools, job, watch)?;
-    tools.enter(Stage::Encode, watch)?;
-    let texts = texts::encode(tools, job, watch)?;
-    let seeds: Vec<u64> = (0..job.pictures()).map(|picture| job.seed_of(picture)).collect();
-    let mut noise = PictureNoise::new(job.generator, &seeds);
+pub fn draw(
+    cx: &mut RunContext<'_>,
+    resolved: &ResolvedRequest,
+    observer: &mut Observer<'_>,
+) -> Result<Drawn> {
+    let sides = Sides::new(&cx.networks.folder().manifest().latent, resolved);
+    cx.enter(Stage::Look, observer)?;
+    let begin = start::begin(cx, resolved, &sides, observer)?;
+    let seen = embeds::see(cx, resolved, observer)?;
+    cx.enter(Stage::Encode, observer)?;
+    let texts = texts::encode(cx, resolved, observer)?;
+    let seeds: Vec<u64> = (0..resolved.pictures()).map(|picture| resolved.seed_of(picture)).collect();
+    let mut noise = PictureNoise::new(resolved.generator, &seeds);
     // Each stage comes whole before the next, so that each network is in memory in its turn.
-    let parts = sides.parts(job);
-    tools.enter(Stage::Prior, watch)?;
+    let parts = sides.parts(resolved);
+    cx.enter(Stage::Prior, observer)?;
     let mut embeds = Vec::with_capacity(parts.len());
     for (index, part) in parts.iter().enumerate() {
-        watch.batch = Batch { index, total: parts.len() };
-        embeds.push(embeds::of(tools, job, (&texts, &seen), (part, &mut noise), watch)?);
+        observer.batch = Batch { index, total: parts.len() };
+        embeds.push(embeds::of(cx, resolved, (&texts, &seen), (part, &mut noise), observer)?);
     }
     let joined = |of: fn(&Embeds) -> &Tensor| {
         concat(&embeds.iter().map(|part| of(part).clone()).collect::<Vec<_>>(), 0)
     };
     let (image_embeds, negative_image_embeds) = (joined(|e| &e.positive)?, joined(|e| &e.negative)?);
     let (mut pictures, mut all_latents) =
-        (Vec::with_capacity(job.pictures()), Vec::with_capacity(parts.len()));
-    tools.enter(Stage::Denoise, watch)?;
+        (Vec::with_capacity(resolved.pictures()), Vec::with_capacity(parts.len()));
+    cx.enter(Stage::Denoise, observer)?;
     for (index, (part, embeds)) in parts.iter().zip(embeds).enumerate() {
-        watch.batch = Batch { index, total: parts.len() };
-        all_latents.push(latents(tools, job, (&texts, embeds), (part, &mut noise), (&begin, &sides, watch))?);
+        observer.batch = Batch { index, total: parts.len() };
+        all_latents.push(latents(
+            cx,
+            resolved,
+            (&texts, embeds),
+            (part, &mut noise),
+            (&begin, &sides, observer),
+        )?);
     }
-    tools.enter(Stage::Decode, watch)?;
+    cx.enter(Stage::Decode, observer)?;
     for (part, latents) in parts.iter().zip(&all_latents) {
-        pictures.extend(pixels(tools, job, latents, part, (&begin, &sides, watch))?);
+        pictures.extend(pixels(cx, resolved, latents, part, (&begin, &sides, observer))?);
     }
     let latents = concat(&all_latents, 0)?;
     Ok(Drawn { pictures, latents, image_embeds, negative_image_embeds })
@@ -139,28 +149,28 @@ pub struct Sides {
     pub width: usize,
     /// Latent channels.
     pub channels: usize,
-    /// Size in pixels at which everything is computed: the job's, rounded up to the model's multiple.
+    /// Size in pixels at which everything is computed: the request's, rounded up to the model's multiple.
     pub rounded: Size,
     /// Size of the pictures.
     pub output: Size,
 }
 
 impl Sides {
-    /// The sides of a job's pictures on a model.
-    pub fn new(latent: &Latent, job: &Job) -> Self {
+    /// The sides of a request's pictures on a model.
+    pub fn new(latent: &Latent, resolved: &ResolvedRequest) -> Self {
         let (multiple, factor) = (latent.multiple.max(1), latent.factor.max(1));
         let side = |length: usize| length.div_ceil(factor * multiple) * multiple;
-        let (height, width) = (side(job.size.height), side(job.size.width));
+        let (height, width) = (side(resolved.size.height), side(resolved.size.width));
         let rounded = Size { width: width * factor, height: height * factor };
-        let output = if job.rounded { rounded } else { job.size };
+        let output = if resolved.rounded { rounded } else { resolved.size };
         Self { height, width, channels: latent.channels, rounded, output }
     }
 
-    /// Which pictures are denoised together: as many as fit, and one in the profile `original`, whose sampler
+    /// UnetVariant pictures are denoised together: as many as fit, and one in the profile `original`, whose sampler
     /// bounds a whole batch by its first picture.
-    pub fn parts(&self, job: &Job) -> Vec<Range<usize>> {
-        let pictures = job.pictures();
-        let fit = match job.profile {
+    pub fn parts(&self, resolved: &ResolvedRequest) -> Vec<Range<usize>> {
+        let pictures = resolved.pictures();
+        let fit = match resolved.profile {
             Profile::Diffusers => BATCH_AREA / (self.height * self.width).max(1),
             Profile::Original => 1,
         };
@@ -171,56 +181,64 @@ impl Sides {
 
 /// The latents of the pictures of a part.
 fn latents(
-    tools: &mut Tools<'_>,
-    job: &Job,
+    cx: &mut RunContext<'_>,
+    resolved: &ResolvedRequest,
     (texts, embeds): (&Texts, Embeds),
     (part, noise): (&Range<usize>, &mut PictureNoise),
-    (begin, sides, watch): (&Begin, &Sides, &mut Watch<'_>),
+    (begin, sides, observer): (&Begin, &Sides, &mut Observer<'_>),
 ) -> Result<Tensor> {
-    tools.timed(Stage::Denoise, |tools| {
-        let guidance = guidance(tools, job)?;
+    cx.timed(Stage::Denoise, |cx| {
+        let guidance = guidance(cx, resolved)?;
         let condition = condition(guidance, texts, embeds, part)?;
-        let manifest = tools.networks.folder().manifest();
-        let sampler = sampler::build(&decoder_choice(job)?, &manifest.schedulers)?;
+        let manifest = cx.networks.folder().manifest();
+        let sampler = sampler::build(&decoder_choice(resolved)?, &manifest.schedulers)?;
         let mut noise = noise.part(part.start, part.end);
-        let start = begin.latents(job, sides, sampler.as_ref(), (part.len(), &mut noise))?;
+        let start = begin.latents(resolved, sides, sampler.as_ref(), (part.len(), &mut noise))?;
         let known = begin.known(part.len())?;
         let (sampler, noise, unet) = (sampler.as_ref(), &mut noise, begin.unet);
         let preview = Some(Previewer {
-            constants: tools.constants,
+            constants: cx.constants,
             first: part.start,
             size: sides.output,
-            profile: job.profile,
+            profile: resolved.profile,
         });
-        let run =
-            DenoiseRun { sampler, guidance, noise, start, unet, known, deep_cache: job.deep_cache, preview };
-        denoise::sample(tools.networks, condition, run, watch)
+        let run = DenoiseRun {
+            sampler,
+            guidance,
+            noise,
+            start,
+            unet,
+            known,
+            deep_cache: resolved.deep_cache,
+            preview,
+        };
+        denoise::sample(cx.networks, condition, run, observer)
     })
 }
 
 /// The decoder's guidance.
-fn guidance(tools: &Tools<'_>, job: &Job) -> Result<Guidance> {
-    let guidance = Guidance::new(job.guidance);
-    if job.guidance_interval == Interval::WHOLE {
+fn guidance(cx: &RunContext<'_>, resolved: &ResolvedRequest) -> Result<Guidance> {
+    let guidance = Guidance::new(resolved.guidance);
+    if resolved.guidance_interval == Interval::WHOLE {
         return Ok(guidance);
     }
-    let schedulers = &tools.networks.folder().manifest().schedulers;
+    let schedulers = &cx.networks.folder().manifest().schedulers;
     let missing = || Error::new(Kind::BadModel, "the model has no scheduler \"ddim\"");
     let config = SchedulerConfig::parse(schedulers.get("ddim").ok_or_else(missing)?)?;
-    Ok(guidance.within(job.guidance_interval, config.schedule()?.len()))
+    Ok(guidance.within(resolved.guidance_interval, config.schedule()?.len()))
 }
 
 /// The decoder's sampler; image to image leaves out its first steps.
 ///
 /// # Errors
 /// When a strength leaves no step to run.
-pub fn decoder_choice(job: &Job) -> Result<Choice<'_>> {
-    let steps = match job.timesteps.as_slice() {
-        [] => Steps::Count(job.steps),
+pub fn decoder_choice(resolved: &ResolvedRequest) -> Result<Choice<'_>> {
+    let steps = match resolved.timesteps.as_slice() {
+        [] => Steps::Count(resolved.steps),
         times => Steps::At(times.to_vec()),
     };
-    let skip = start::skipped(job)?;
-    Ok(Choice { name: &job.sampler, role: Role::Decoder, steps, skip, profile: job.profile })
+    let skip = start::skipped(resolved)?;
+    Ok(Choice { name: &resolved.sampler, role: Role::Decoder, steps, skip, profile: resolved.profile })
 }
 
 /// What conditions the UNet; the unconditional half first where guidance is on.
@@ -236,21 +254,21 @@ fn condition(guidance: Guidance, texts: &Texts, embeds: Embeds, part: &Range<usi
 
 /// The pictures of a part's latents.
 fn pixels(
-    tools: &mut Tools<'_>,
-    job: &Job,
+    cx: &mut RunContext<'_>,
+    resolved: &ResolvedRequest,
     latents: &Tensor,
     part: &Range<usize>,
-    (begin, sides, watch): (&Begin, &Sides, &mut Watch<'_>),
+    (begin, sides, observer): (&Begin, &Sides, &mut Observer<'_>),
 ) -> Result<Vec<Picture>> {
-    tools.timed(Stage::Decode, |tools| {
+    cx.timed(Stage::Decode, |cx| {
         let how = Decode {
             size: sides.output,
-            quantize: job.quantize,
-            profile: job.profile,
+            quantize: resolved.quantize,
+            profile: resolved.profile,
             done: part.start,
-            total: job.pictures(),
+            total: resolved.pictures(),
         };
-        let drawn = decode::pictures(tools.networks, latents, &how, watch)?;
+        let drawn = decode::pictures(cx.networks, latents, &how, observer)?;
         drawn.into_iter().map(|picture| begin.joined(picture)).collect()
     })
 }

@@ -1,6 +1,6 @@
 //! Where image embeddings come from: the prior, the CLIP image encoder, or a mix of both.
 
-use super::Tools;
+use super::RunContext;
 use super::diffusion::Diffusion;
 use super::fitted::Fitted;
 use super::texts::Texts;
@@ -8,8 +8,8 @@ use crate::component::{Networks, image_encoder};
 use crate::error::{Error, Kind, Result};
 use crate::guidance::Guidance;
 use crate::image::clip;
-use crate::progress::{Stage, Watch};
-use crate::request::{Blend, Input, Job, Subject};
+use crate::progress::{Observer, Stage};
+use crate::request::{Blend, Input, ResolvedRequest, Subject};
 use crate::sampler::{self, Choice, Role};
 use crate::stage::noise::PictureNoise;
 use crate::tensor::{Tensor, repeat};
@@ -23,26 +23,26 @@ pub struct Embeds {
     pub negative: Tensor,
 }
 
-/// Image embeddings f32\[1,D\] of the pictures that a job reads.
+/// Image embeddings f32\[1,D\] of the pictures that a request reads.
 pub struct Seen {
     mixed: Vec<Tensor>,
     negative: Option<Tensor>,
 }
 
 /// Encodes the pictures of a mix and the negative picture.
-pub fn see(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Seen> {
-    let mixed: Vec<&Input> = job.mix.iter().filter_map(|part| part.what.picture()).collect();
-    let total = mixed.len() + usize::from(job.negative_picture.is_some());
+pub fn see(cx: &mut RunContext<'_>, resolved: &ResolvedRequest, observer: &mut Observer<'_>) -> Result<Seen> {
+    let mixed: Vec<&Input> = resolved.mix.iter().filter_map(|part| part.what.picture()).collect();
+    let total = mixed.len() + usize::from(resolved.negative_picture.is_some());
     if total == 0 {
         return Ok(Seen { mixed: Vec::new(), negative: None });
     }
-    tools.timed(Stage::Look, |tools| {
+    cx.timed(Stage::Look, |cx| {
         let mut embeds = Vec::with_capacity(total);
-        for input in mixed.iter().copied().chain(&job.negative_picture) {
-            embeds.push(embed(tools.networks, input)?);
-            watch.step(Stage::Look, embeds.len(), total)?;
+        for input in mixed.iter().copied().chain(&resolved.negative_picture) {
+            embeds.push(embed(cx.networks, input)?);
+            observer.step(Stage::Look, embeds.len(), total)?;
         }
-        let negative = if job.negative_picture.is_some() { embeds.pop() } else { None };
+        let negative = if resolved.negative_picture.is_some() { embeds.pop() } else { None };
         Ok(Seen { mixed: embeds, negative })
     })
 }
@@ -77,26 +77,27 @@ pub trait Prior {
 
 /// Image embeddings of the pictures of a part.
 pub fn of(
-    tools: &mut Tools<'_>,
-    job: &Job,
+    cx: &mut RunContext<'_>,
+    resolved: &ResolvedRequest,
     (texts, seen): (&Texts, &Seen),
     (part, noise): (&Range<usize>, &mut PictureNoise),
-    watch: &mut Watch<'_>,
+    observer: &mut Observer<'_>,
 ) -> Result<Embeds> {
-    tools.timed(Stage::Prior, |tools| {
-        let zero = tools.encoder.zero_image(tools.networks)?;
+    cx.timed(Stage::Prior, |cx| {
+        let zero = cx.encoder.zero_image(cx.networks)?;
         let Some(texts) = &texts.prior else {
-            return through(&mut Fitted { tools, job, watch }, job, seen, (part, &zero));
+            return through(&mut Fitted { cx, resolved, observer }, resolved, seen, (part, &zero));
         };
         let mut noise = noise.part(part.start, part.end);
-        let manifest = tools.networks.folder().manifest();
-        let choice = Choice::new(&job.prior_sampler, Role::Prior, job.prior_steps);
-        let choice = Choice { profile: job.profile, ..choice };
+        let manifest = cx.networks.folder().manifest();
+        let choice = Choice::new(&resolved.prior_sampler, Role::Prior, resolved.prior_steps);
+        let choice = Choice { profile: resolved.profile, ..choice };
         let sampler = sampler::build(&choice, &manifest.schedulers)?;
-        let (guidance, sampler, noise) = (Guidance::new(job.prior_guidance), sampler.as_ref(), &mut noise);
-        let mix_has_negative = job.negative.as_ref().is_some_and(|text| !text.is_empty());
-        let mut prior = Diffusion { tools, texts, sampler, guidance, noise, watch, mix_has_negative };
-        through(&mut prior, job, seen, (part, &zero))
+        let (guidance, sampler, noise) =
+            (Guidance::new(resolved.prior_guidance), sampler.as_ref(), &mut noise);
+        let mix_has_negative = resolved.negative.as_ref().is_some_and(|text| !text.is_empty());
+        let mut prior = Diffusion { cx, texts, sampler, guidance, noise, observer, mix_has_negative };
+        through(&mut prior, resolved, seen, (part, &zero))
     })
 }
 
@@ -104,14 +105,14 @@ pub fn of(
 /// text, else the picture of zeros.
 fn through(
     prior: &mut dyn Prior,
-    job: &Job,
+    resolved: &ResolvedRequest,
     seen: &Seen,
     (part, zero): (&Range<usize>, &Tensor),
 ) -> Result<Embeds> {
-    let (positive, text) = match job.mix.is_empty() {
+    let (positive, text) = match resolved.mix.is_empty() {
         true => prior.of_prompts(part)?,
         false => {
-            let mixed = mixed(prior, job, seen, part.len())?;
+            let mixed = mixed(prior, resolved, seen, part.len())?;
             let negative = prior.of_mix_negative(&mixed)?;
             (mixed, negative)
         }
@@ -125,17 +126,17 @@ fn through(
 }
 
 /// The parts of a mix, blended, a row a picture.
-fn mixed(prior: &mut dyn Prior, job: &Job, seen: &Seen, count: usize) -> Result<Tensor> {
+fn mixed(prior: &mut dyn Prior, resolved: &ResolvedRequest, seen: &Seen, count: usize) -> Result<Tensor> {
     let (mut pictures, mut texts) = (seen.mixed.iter(), 0..);
-    let mut parts = Vec::with_capacity(job.mix.len());
-    for part in &job.mix {
+    let mut parts = Vec::with_capacity(resolved.mix.len());
+    for part in &resolved.mix {
         let embed = match &part.what {
             Subject::Picture(_) => repeat(pictures.next().ok_or_else(lost)?, count)?,
             Subject::Text(_) => prior.of_mixed(texts.next().unwrap_or(0), count)?,
         };
         parts.push((part.weight, embed));
     }
-    blend(job.blend, &parts)
+    blend(resolved.blend, &parts)
 }
 
 fn lost() -> Error {

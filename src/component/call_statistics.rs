@@ -1,4 +1,4 @@
-//! Which graphs ran on which sizes and how often: what operations are counted from.
+//! UnetVariant graphs ran on which sizes and how often: what operations are counted from.
 
 use crate::tensor::Value;
 use kandinsky_models::Component;
@@ -9,9 +9,9 @@ pub type Shapes = BTreeMap<String, Vec<usize>>;
 
 /// How often each graph ran on each combination of sizes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Calls(BTreeMap<(Component, Shapes), u64>);
+pub struct CallStatistics(BTreeMap<(Component, Shapes), u64>);
 
-impl Calls {
+impl CallStatistics {
     /// Notes a call.
     pub fn note(&mut self, component: Component, inputs: &[(&str, Value)]) {
         let shapes = inputs.iter().map(|(name, value)| ((*name).to_owned(), value.shape().to_vec()));

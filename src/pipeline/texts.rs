@@ -1,16 +1,16 @@
-//! The texts of a job, encoded once each.
+//! The texts of a request, encoded once each.
 
-use super::Tools;
+use super::RunContext;
 use crate::component::prior::Prefix;
 use crate::component::text::MultilingualText;
 use crate::error::{Error, Kind, Result};
 use crate::priors::PriorKind;
-use crate::progress::{Stage, Watch};
-use crate::request::Job;
+use crate::progress::{Observer, Stage};
+use crate::request::ResolvedRequest;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// What the UNet reads of a job's texts, and the diffusion prior where it is the one that runs.
+/// What the UNet reads of a request's texts, and the diffusion prior where it is the one that runs.
 pub struct Texts {
     /// What the diffusion prior reads.
     pub prior: Option<PriorTexts>,
@@ -21,7 +21,7 @@ pub struct Texts {
     count: usize,
 }
 
-/// What the diffusion prior reads of a job's texts, a row each.
+/// What the diffusion prior reads of a request's texts, a row each.
 pub struct PriorTexts {
     /// The mix's texts, in order.
     pub mixed: Vec<Prefix>,
@@ -58,31 +58,35 @@ fn of<'a, T>(part: &Range<usize>, count: usize, prompts: &'a [T]) -> impl Iterat
     part.clone().filter_map(move |picture| prompts.get(picture.checked_div(count)?))
 }
 
-/// Encodes every text of a job.
-pub fn encode(tools: &mut Tools<'_>, job: &Job, watch: &mut Watch<'_>) -> Result<Texts> {
-    tools.timed(Stage::Encode, |tools| {
-        let total = 1 + job.prompt.len();
-        let mut read = Reader { tools, watch, done: 0, total, prefixes: BTreeMap::new() };
-        let prior = match job.prior {
-            PriorKind::Diffusion => Some(prior_texts(&mut read, job)?),
+/// Encodes every text of a request.
+pub fn encode(
+    cx: &mut RunContext<'_>,
+    resolved: &ResolvedRequest,
+    observer: &mut Observer<'_>,
+) -> Result<Texts> {
+    cx.timed(Stage::Encode, |cx| {
+        let total = 1 + resolved.prompt.len();
+        let mut read = Reader { cx, observer, done: 0, total, prefixes: BTreeMap::new() };
+        let prior = match resolved.prior {
+            PriorKind::Diffusion => Some(prior_texts(&mut read, resolved)?),
             PriorKind::Linear | PriorKind::Residual | PriorKind::None => None,
         };
         Ok(Texts {
             prior,
-            unet_negative: read.unet(job.decoder_negative())?,
-            unet: job.prompt.iter().map(|text| read.unet(text)).collect::<Result<_>>()?,
-            count: job.count,
+            unet_negative: read.unet(resolved.decoder_negative())?,
+            unet: resolved.prompt.iter().map(|text| read.unet(text)).collect::<Result<_>>()?,
+            count: resolved.count,
         })
     })
 }
 
-fn prior_texts(read: &mut Reader<'_, '_, '_>, job: &Job) -> Result<PriorTexts> {
-    let mixed: Vec<&str> = job.mix.iter().filter_map(|part| part.what.text()).collect();
-    let prompts = if job.mix.is_empty() { job.prompt.as_slice() } else { &[] };
-    let negative = job.prior_negative();
+fn prior_texts(read: &mut Reader<'_, '_, '_>, resolved: &ResolvedRequest) -> Result<PriorTexts> {
+    let mixed: Vec<&str> = resolved.mix.iter().filter_map(|part| part.what.text()).collect();
+    let prompts = if resolved.mix.is_empty() { resolved.prompt.as_slice() } else { &[] };
+    let negative = resolved.prior_negative();
     let empty = negative.is_none().then_some("");
-    let mix_steered = !job.mix.is_empty() && negative.is_some();
-    let mix_negative = mix_steered.then(|| job.negative.as_deref().unwrap_or(""));
+    let mix_steered = !resolved.mix.is_empty() && negative.is_some();
+    let mix_negative = mix_steered.then(|| resolved.negative.as_deref().unwrap_or(""));
     read.total += prompts.len() + mixed.len() + 1 + usize::from(mix_steered);
     Ok(PriorTexts {
         mixed: mixed.iter().map(|text| read.prior(text)).collect::<Result<_>>()?,
@@ -90,14 +94,14 @@ fn prior_texts(read: &mut Reader<'_, '_, '_>, job: &Job) -> Result<PriorTexts> {
         mix_negative: mix_negative.map(|text| read.prior(text)).transpose()?,
         empty: empty.map(|text| read.prior(text)).transpose()?,
         prompts: prompts.iter().map(|text| read.prior(text)).collect::<Result<_>>()?,
-        count: job.count,
+        count: resolved.count,
     })
 }
 
 /// Encodes texts and tells how far it is.
 struct Reader<'a, 't, 'w> {
-    tools: &'a mut Tools<'t>,
-    watch: &'a mut Watch<'w>,
+    cx: &'a mut RunContext<'t>,
+    observer: &'a mut Observer<'w>,
     done: usize,
     total: usize,
     /// What the prior reads of the texts so far: a mix may be steered away from one twice over.
@@ -108,19 +112,19 @@ impl Reader<'_, '_, '_> {
     fn prior(&mut self, text: &str) -> Result<Prefix> {
         let prefix = match self.prefixes.get(text) {
             Some(known) => known.clone(),
-            None => self.tools.encoder.prior_text(self.tools.networks, &[text])?,
+            None => self.cx.encoder.prior_text(self.cx.networks, &[text])?,
         };
         self.prefixes.insert(text.to_owned(), prefix.clone());
         self.step().map(|()| prefix)
     }
 
     fn unet(&mut self, text: &str) -> Result<MultilingualText> {
-        let states = self.tools.encoder.unet_text(self.tools.networks, &[text])?;
+        let states = self.cx.encoder.unet_text(self.cx.networks, &[text])?;
         self.step().map(|()| states)
     }
 
     fn step(&mut self) -> Result<()> {
         self.done += 1;
-        self.watch.step(Stage::Encode, self.done, self.total)
+        self.observer.step(Stage::Encode, self.done, self.total)
     }
 }
