@@ -2,7 +2,7 @@
 //! draws things that are no cats.
 //!
 //! The paper did it with 500 pictures and a CLIP that has seen hundreds of millions. Here it is 465 pictures and
-//! a CLIP that has seen emoji alone: the linear prior keeps faces and grounds, and of other things a colour at
+//! a CLIP that has seen emoji alone: the linear prior keeps the ground of a prompt, and of what it names a colour at
 //! most.
 //!
 //! Draws each prompt three times with the same seed: with the model's diffusion prior (upper row), with the

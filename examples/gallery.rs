@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 type Done<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// What the sheets begin from.
-const SUBJECTS: [&str; 3] = ["red apple", "синее сердце на жёлтом фоне", "cat face"];
+const SUBJECTS: [&str; 3] = ["red apple", "сердце", "cat face"];
 
 fn main() -> Done<()> {
     let folder = PathBuf::from(std::env::args_os().nth(1).unwrap_or_else(|| "docs/gallery".into()));
@@ -72,7 +72,7 @@ fn fusion(engine: &Engine, [apple, heart, cat]: [&Picture; 3]) -> Done<Vec<Pictu
 /// A picture, then with texts mixed in that also condition the decoder.
 fn text_and_image(engine: &Engine, heart: &Picture) -> Done<Vec<Picture>> {
     let mut pictures = vec![heart.clone()];
-    for text in ["red apple", "красное сердце", "cat face"] {
+    for text in ["red apple", "синее сердце", "cat face"] {
         let parts = [Part::picture(heart.clone(), 0.4), Part::text(text, 0.6)];
         pictures.push(engine.run(Request::mix(parts).prompt(text).seed(3))?);
     }
@@ -116,8 +116,7 @@ fn right_part(size: Size) -> Done<Picture> {
 /// A picture on a grey canvas, what lies around it without and with a prompt.
 fn outpainting(engine: &Engine, [apple, heart]: [&Picture; 2]) -> Done<Vec<Picture>> {
     let mut pictures = Vec::new();
-    for (picture, text) in [(apple, "red apple"), (heart, "синее сердце на жёлтом фоне")]
-    {
+    for (picture, text) in [(apple, "red apple"), (heart, "сердце")] {
         let Size { width, height } = picture.size();
         let frame = Frame::Extend { left: 32, top: 0, right: 32, bottom: 0 };
         let canvas = |i: usize| {

@@ -37,10 +37,6 @@ const STOCHASTIC: [&str; 4] = ["ddpm", "dpmpp_2m_sde", "euler_a", "unclip"];
 /// Samplers that end at the first training timestep's noise level, as the released DDIM does.
 const NOISY_END: [&str; 3] = ["ddim", "pndm", "plms"];
 
-/// Why one of the decoder's samplers falls short.
-const BOUNDED: &str =
-    " (ddpm's settings hold the clean tensor within 1, which the latents of this model exceed.)";
-
 type Anything<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Anything<()> {
@@ -230,11 +226,10 @@ fn report(engine: &Engine, decoder: &[Row], prior: &[Row]) -> std::result::Resul
             writeln!(text, "| {} | {half} | {full} |", row.name)?;
         }
         writeln!(text, "\n## {title}, with fresh noise each step\n")?;
-        let aside = if title == "Decoder" { BOUNDED } else { "" };
         writeln!(
             text,
             "They draw from the model's distribution and do not converge to DDIM's solution. So this is the length \
-             of what they drew, relative to that solution's: 1 is right, less is too smooth.{aside}\n"
+             of what they drew, relative to that solution's: 1 is right, less is too smooth.\n"
         )?;
         let fresh = table.iter().filter(|row| STOCHASTIC.contains(&row.name));
         write!(text, "{}", columns(fresh.map(|row| (row, &row.spreads))))?;

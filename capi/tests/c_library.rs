@@ -24,7 +24,9 @@ static INSTALLED: LazyLock<Installed> = LazyLock::new(|| {
     let folder = model::scratch("installed");
     std::fs::create_dir_all(&folder).unwrap();
     let prefix = folder.join("prefix");
-    run(Command::new(root().join("scripts/install.sh")).arg(&prefix).env("KANDINSKY_PACKAGES", "--workspace"));
+    run(Command::new(root().join("scripts/install.sh"))
+        .arg(&prefix)
+        .env("KANDINSKY_PACKAGES", "--workspace"));
     Installed { folder, prefix }
 });
 

@@ -155,7 +155,7 @@ pub const SAMPLERS: &[Entry] = &[
     decoder("dpmpp_2m_sde", 25, "DPM-Solver++ with fresh noise each step", DPM, SDE, dpmpp::build),
     decoder("unipc", 50, "UniPC: DPM-Solver++ with a correction that costs no call", UNIPC, &[], unipc::build),
     decoder("euler", 50, "Euler's method", EULER, &[], euler::build),
-    decoder("euler_karras", 50, "Euler's method at Karras' noise levels", EULER, KARRAS, euler::build),
+    decoder("euler_karras", 25, "Euler's method at Karras' noise levels", EULER, KARRAS, euler::build),
     decoder("euler_a", 25, "Euler's method with fresh noise each step", EULER_A, &[], euler_a::build),
     decoder("heun", 50, "Heun's method: second order, two calls a step", HEUN, &[], heun::build),
     decoder("heun_karras", 16, "Heun's method at Karras' noise levels", HEUN, KARRAS, heun::build),
