@@ -40,6 +40,8 @@ fi
 cargo fmt --all --check
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
+skipped=${CARGO_TARGET_DIR:-target}/tmp/skipped.txt
+rm -f "$skipped"
 cargo test --release --locked --workspace
 cargo test --release --locked --workspace --features kandinsky-capi/ffi-faults --test c_faults
 
@@ -53,3 +55,8 @@ for build in debug release; do
 done
 cmp "$pictures/debug.png" "$pictures/release.png"
 echo "debug and release draw the same bytes"
+
+if [ -s "$skipped" ]; then
+    echo "not run here:"
+    sort "$skipped" | sed 's/^/  /'
+fi

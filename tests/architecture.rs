@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("rng", "error math tensor"),
     ("priors", "error atomic_file limits math rng tensor"),
     ("text", "error limits"),
-    ("image", "error atomic_file limits profile tensor"),
+    ("image", "error atomic_file limits math profile tensor"),
     ("progress", "error image"),
     ("timing", "progress"),
     ("residency", "error progress"),

@@ -1,4 +1,4 @@
-//! Every golden value of the reference, on both runtimes, in one process.
+//! Every golden value of the reference, on both runtimes, in one process; each case is a test of its own.
 //!
 //! `KANDINSKY_REFERENCE` names a directory with `data/index.json` and `checkpoint/` (any sizes, any case
 //! names); else the repository's own copy is read, whose checkpoint is synthesised.
@@ -16,7 +16,10 @@ use kandinsky::runtime::RuntimeOptions;
 use kandinsky_testing::golden::{Case, cases, directory};
 use kandinsky_testing::pipeline::Sort;
 use kandinsky_testing::{component, image, model, pipeline, scheduler, tokenizer};
+use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, LazyLock};
 
 /// Who checks a case.
 enum Check {
@@ -99,55 +102,73 @@ fn unscaled(case: &Case) -> bool {
     ["Euler", "Heun", "LMS"].iter().any(|start| class.starts_with(start))
 }
 
-#[test]
-fn every_golden_case_is_the_references_on_both_runtimes() {
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
     let reference = directory();
-    let folder = tempfile::tempdir().unwrap();
-    let tiny = folder.path().join("tiny");
-    model::export(&reference, &tiny);
     let all = cases(&reference);
-    let first_eos = if all.iter().any(|case| case.has("in.input_ids_2")) {
-        let other = folder.path().join("first-eos");
-        let configs = model::changed_configs(
-            &reference,
-            &folder.path().join("configs"),
-            "kandinsky-2-1-prior/text_encoder/config.json",
-            "eos_token_id",
-            49407.into(),
-        );
-        model::export_from(&configs, kandinsky_export::Origin::Synthetic(model::SEED), &other);
-        RUNTIMES.map(|runtime| engine(&other, runtime)).into()
-    } else {
-        Vec::new()
-    };
-    let engines = RUNTIMES.map(|runtime| engine(&tiny, runtime)).into();
-    let bench = Bench { reference, engines, first_eos };
-    let (mut checked, mut values, mut out, mut wrong) = (0, 0, Vec::new(), Vec::new());
-    for case in &all {
-        let outcomes: Vec<Result<usize, String>> = match check_of(case) {
-            None => vec![Err("no check knows this case, and no list leaves it out".to_owned())],
-            Some(Check::Out(why)) => {
-                out.push(format!("{} ({why})", case.id));
-                continue;
-            }
-            Some(Check::Plain(check)) => vec![check(case, &bench)],
-            Some(Check::Run(check)) => bench.engines.iter().map(|engine| check(engine, case)).collect(),
-        };
-        checked += 1;
-        for outcome in outcomes {
-            match outcome {
-                Ok(n) => values += n,
-                Err(reason) => wrong.push(format!("{}: {reason}", case.id)),
-            }
+    assert!(!all.is_empty(), "{} has no case", reference.display());
+    let bench = Arc::new(LazyLock::new(Bench::new as fn() -> Bench));
+    let mut trials: Vec<Trial> = all.into_iter().map(|case| trial(case, &bench)).collect();
+    trials.push(Trial::test("the_runtimes_agree", || {
+        the_runtimes_agree();
+        Ok(())
+    }));
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A case as a test of its own; one that is left out is an ignored test, with the reason beside its name.
+fn trial(case: Case, bench: &Arc<LazyLock<Bench>>) -> Trial {
+    let bench = Arc::clone(bench);
+    match check_of(&case) {
+        Some(Check::Out(why)) => Trial::test(&case.id, || Ok(())).with_kind(why).with_ignored_flag(true),
+        Some(Check::Plain(check)) => {
+            Trial::test(case.id.clone(), move || checked(check(&case, &bench), "numbers alone"))
+        }
+        Some(Check::Run(check)) => Trial::test(case.id.clone(), move || {
+            let pairs = bench.engines.iter().zip(RUNTIMES);
+            pairs.map(|(engine, runtime)| checked(check(engine, &case), runtime)).collect()
+        }),
+        None => {
+            let unknown = "no check knows this case, and no list leaves it out";
+            Trial::test(&case.id, move || Err(unknown.into()))
         }
     }
-    println!("checked {checked} cases ({values} tensors), left out {}:\n  {}", out.len(), out.join("\n  "));
-    assert!(checked > 0, "no case was checked");
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A case that compared nothing is a failure too.
+fn checked(outcome: Result<usize, String>, how: &str) -> Result<(), Failed> {
+    match outcome {
+        Ok(0) => Err(format!("{how}: no tensor was compared").into()),
+        Ok(_) => Ok(()),
+        Err(reason) => Err(format!("{how}: {reason}").into()),
+    }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let reference = directory();
+        let tiny = model::scratch("tiny");
+        model::export(&reference, &tiny);
+        let first_eos = if cases(&reference).iter().any(|case| case.has("in.input_ids_2")) {
+            let other = model::scratch("first-eos");
+            let configs = model::changed_configs(
+                &reference,
+                &model::scratch("configs"),
+                "kandinsky-2-1-prior/text_encoder/config.json",
+                "eos_token_id",
+                49407.into(),
+            );
+            model::export_from(&configs, kandinsky_export::Origin::Synthetic(model::SEED), &other);
+            RUNTIMES.map(|runtime| engine(&other, runtime)).into()
+        } else {
+            Vec::new()
+        };
+        let engines = RUNTIMES.map(|runtime| engine(&tiny, runtime)).into();
+        Self { reference, engines, first_eos }
+    }
 }
 
 /// The two runtimes against each other on the whole of text to image.
-#[test]
 fn the_runtimes_agree() {
     use kandinsky::Request;
     use kandinsky::progress::Observer;

@@ -263,7 +263,7 @@ fn graphs_for_cuda_use_its_operators_as_their_schemas_say() {
     for (what, least) in [("unet_step SkipGroupNorm", 10), ("unet_step MultiHeadAttention", 5)] {
         assert!(counts[what] >= least, "{what}: {counts:?}");
     }
-    assert!(!counts.contains_key("unet_step QuickGelu") || counts["unet_step QuickGelu"] > 0);
+    println!("{counts:?}");
     assert!(counts.contains_key("movq_decoder NhwcConv"), "{counts:?}");
 }
 
@@ -288,7 +288,11 @@ fn check_values(node: &NodeProto, graph: &kandinsky_models::onnx::GraphProto) {
             assert_eq!((attribute(node, "pads").ints.len(), whole("group")), (4, 1));
         }
         "QuickGelu" => assert!([1.0, 1.702].contains(&attribute(node, "alpha").f.unwrap())),
-        _ => assert!(whole("num_heads") > 1),
+        "MultiHeadAttention" => {
+            let heads = usize::try_from(whole("num_heads")).unwrap();
+            assert!(heads >= 1 && node.input.len() >= 3, "{heads} heads of {} inputs", node.input.len());
+        }
+        other => panic!("{other} is no operator of a graph for CUDA that is known here"),
     }
 }
 
@@ -322,7 +326,10 @@ fn compare(component: Component, expected: &[(String, Value)], found: &[(String,
                 println!("{component} {name}: {distance:.2e}");
                 assert!(distance <= TOLERANCE, "{component}: {name} differs by {distance}");
             }
-            _ => assert_eq!(expected.shape(), found.shape(), "{component}: {name}"),
+            (Value::I64(expected), Value::I64(found)) => {
+                assert!(expected == found, "{component}: {name} differs")
+            }
+            _ => panic!("{component}: {name} has another type"),
         }
     }
 }

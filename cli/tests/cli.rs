@@ -1,6 +1,7 @@
 //! The program as a user runs it: what it says, what it writes, how it refuses.
 
 use kandinsky_testing::EMOJI;
+use kandinsky_testing::skips::skipped;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -185,7 +186,7 @@ fn a_full_disk_leaves_nothing() {
     std::fs::create_dir(&small).unwrap();
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4k", "tmpfs"]).arg(&small).status();
     if !mounted.is_ok_and(|status| status.success()) {
-        eprintln!("no rights to mount a tmpfs: a full disk is not tested here");
+        skipped("mounting a tmpfs needs root");
         return;
     }
     std::fs::write(small.join("mine"), [7; 4096]).unwrap();
@@ -423,7 +424,7 @@ fn a_read_only_folder_is_told() {
     std::fs::create_dir(&locked).unwrap();
     std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o555)).unwrap();
     if std::fs::write(locked.join("probe"), "x").is_ok() {
-        eprintln!("this user writes everywhere: a read-only folder is not tested here");
+        skipped("root writes to read-only folders; it needs another user");
         return;
     }
     refused(quick(folder.path(), &["-o", "locked/x.png"]), 10, &["locked"]);

@@ -8,6 +8,7 @@ use kandinsky_models::{Component, Folder};
 use kandinsky_testing::EMOJI;
 use kandinsky_testing::made_up;
 use kandinsky_testing::made_up::relative;
+use kandinsky_testing::skips::skipped;
 use kandinsky_testing::{model, onnx};
 use ndarray::{ArrayD, IxDyn};
 use prost::Message;
@@ -68,6 +69,7 @@ fn bf16_draws_nearly_the_same_picture_or_says_what_it_needs() {
     if bf16_feature().is_none() {
         let said = refusal(&["--precision", "bf16"]);
         assert!(said.contains("bf16 needs a processor with amx_bf16, avx512_bf16"), "{said}");
+        skipped("drawing in bf16 needs a processor with amx_bf16 or avx512_bf16; the refusal was tested");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -195,7 +197,9 @@ fn far(component: Component, tier: (&str, Precision), given: impl Fn(&str) -> Op
 
 #[test]
 fn bf16_is_near_in_every_graph_and_the_same_where_a_graph_chooses() {
-    let Some(tier) = bf16_feature().map(|_| ("openvino", Precision::Bf16)) else { return };
+    let Some(tier) = bf16_feature().map(|_| ("openvino", Precision::Bf16)) else {
+        return skipped("bf16 needs a processor with amx_bf16 or avx512_bf16");
+    };
     let folder = Folder::open(&model::TINY).unwrap();
     for component in Component::ALL.into_iter().filter(|component| folder.has(*component)) {
         let distance = far(component, tier, |_| None);

@@ -8,6 +8,7 @@ mod error;
 pub mod folder;
 pub mod hash;
 pub mod manifest;
+pub mod math;
 pub mod onnx;
 pub mod operations;
 pub mod path;

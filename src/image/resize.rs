@@ -52,7 +52,7 @@ fn bicubic(x: f64) -> f64 {
 }
 
 fn sinc(x: f64) -> f64 {
-    if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
+    if x == 0.0 { 1.0 } else { crate::math::sin_cos(x * PI).0 / (x * PI) }
 }
 
 /// A part of a picture: its upper left corner and its size.

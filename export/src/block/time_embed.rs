@@ -5,6 +5,7 @@ use crate::block::{linear, silu};
 use crate::graph::{Scope, Value};
 use crate::number::{float, narrow};
 use kandinsky_models::manifest::WAVES;
+use kandinsky_models::math;
 
 /// The longest wavelength over 2π.
 const MAX_PERIOD: f64 = 10_000.0;
@@ -24,12 +25,11 @@ pub fn time_embed(w: &Scope<'_>, (t, axis): (&Value, &str), channels: usize, out
     linear(&w.at("linear_2"), &silu(w, &h)?, out) // (T, out)
 }
 
-/// MAX_PERIOD^(-i/half), rounded to f32 where the reference rounds. The exponential is taken in f64, so
-/// that its f32 is the same on every machine.
+/// MAX_PERIOD^(-i/half), rounded to f32 where the reference rounds.
 fn frequencies(half: usize) -> Vec<f32> {
-    let slope = narrow(-MAX_PERIOD.ln());
+    let slope = narrow(-math::ln(MAX_PERIOD));
     let exponent = |i: usize| slope * narrow(float(i)) / narrow(float(half));
-    (0..half).map(|i| narrow(f64::from(exponent(i)).exp())).collect()
+    (0..half).map(|i| narrow(math::exp(f64::from(exponent(i))))).collect()
 }
 
 #[cfg(test)]

@@ -15,13 +15,20 @@ pub static TINY: LazyLock<PathBuf> = LazyLock::new(|| {
     tiny
 });
 
-/// A path of this file of tests in the build folder, where nothing is. What a static holds is never dropped, so a folder
-/// of the system's would stay for good.
+/// The build folder's place for files of tests.
+pub(crate) fn build_folder() -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let deps = program.ancestors().find(|folder| folder.ends_with("deps")).unwrap();
+    let folder = deps.ancestors().nth(2).unwrap().join("tmp");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A path of this program of tests in the build folder, where nothing is. What a static holds is never dropped, so a
+/// folder of the system's would stay for good.
 pub fn scratch(name: &str) -> PathBuf {
     let program = std::env::current_exe().unwrap();
-    let build =
-        program.ancestors().find(|folder| folder.ends_with("deps")).and_then(|deps| deps.ancestors().nth(2));
-    let path = build.unwrap().join("tmp").join(program.file_stem().unwrap()).join(name);
+    let path = build_folder().join(program.file_stem().unwrap()).join(name);
     if path.exists() {
         std::fs::remove_dir_all(&path).unwrap();
     }
