@@ -41,6 +41,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("prebuild", "error progress request runtime verification"),
     ("bake", "component constants error math pipeline rng runtime tensor text"),
     ("engine", "component constants error image system metadata pipeline residency prebuild priors progress request runtime stage status turns verification tensor text timing"),
+    ("jobs", "engine error panics progress request turns"),
     ("bench", "component doctor engine error guidance limits system math pipeline progress request rng runtime sampler stage tensor text"),
 ];
 
