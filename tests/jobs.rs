@@ -1,7 +1,9 @@
 //! Jobs that draw: their turns, their end by cancel, deadline and panic, what they tell, and that nobody who asks an
 //! engine what it does waits for them.
 
-use kandinsky::jobs::{Job, Listeners, LogLevel, Settings, State, Worker, report};
+use kandinsky::jobs::{
+    Job, Listeners, LogLevel, OnEnd, OnProgress, OnStart, Settings, State, Worker, report,
+};
 use kandinsky::progress::{CancelToken, Observer, PreviewKind, Stage};
 use kandinsky::runtime::RuntimeOptions;
 use kandinsky::{Engine, Error, Kind, Request, Result};
@@ -61,7 +63,7 @@ fn a_job_draws_what_its_engine_draws() {
     let expected = engine.run(request()).unwrap();
     let (own, here) = (Job::new(engine.clone(), request()), Job::new(engine.clone(), request()));
     own.start().unwrap();
-    assert_eq!(here.run().unwrap().pictures, [expected.clone()]);
+    assert_eq!(here.run().unwrap().pictures, std::slice::from_ref(&expected));
     let outcome = own.wait(None).unwrap();
     assert_eq!(outcome.pictures, [expected]);
     assert_eq!((own.status().state, own.status().ahead), (State::Done, None));
@@ -87,7 +89,7 @@ fn turns_come_in_the_order_of_the_starts() {
     let jobs: Vec<_> = (0..6)
         .map(|index| {
             let order = order.clone();
-            let started: Box<dyn FnOnce() + Send> = Box::new(move || order.lock().unwrap().push(index));
+            let started: OnStart = Box::new(move || order.lock().unwrap().push(index));
             let job = with(&engine, request(), Listeners { started: Some(started), ..Listeners::default() });
             // Threads of their own and a worker stand in one queue.
             if index % 2 == 0 {
@@ -196,7 +198,7 @@ fn every_waiter_gets_the_same_outcome() {
 #[test]
 fn a_listener_that_panics_fails_its_job_alone() {
     let engine = engine();
-    let panics = || -> Box<dyn FnMut(kandinsky::progress::Progress) + Send> {
+    let panics = || -> OnProgress {
         Box::new(|progress| assert!(progress.stage != Stage::Prior, "a listener fell over"))
     };
     let job = with(&engine, request(), Listeners { progress: Some(panics()), ..Listeners::default() });
@@ -283,7 +285,7 @@ fn a_listener_may_cancel_but_not_wait_for_its_own_job() {
 fn a_job_that_nobody_holds_is_drawn() {
     let engine = engine();
     let (told, heard) = channel();
-    let ended: Box<dyn FnOnce(&Job) + Send> = Box::new(move |job| told.send(job.outcome().unwrap()).unwrap());
+    let ended: OnEnd = Box::new(move |job| told.send(job.outcome().unwrap()).unwrap());
     with(&engine, request(), Listeners { ended: Some(ended), ..Listeners::default() }).start().unwrap();
     assert_eq!(heard.recv().unwrap().pictures.len(), 1);
 }
@@ -341,7 +343,12 @@ fn asking_an_engine_never_waits_for_a_picture() {
         assert!(longest < AT_ONCE, "{runtime}: {longest:?}");
         job.close();
         assert_eq!(engine.status().progress, None);
-        engine.with_networks(|networks| Ok(networks.close())).unwrap();
+        engine
+            .with_networks(|networks| {
+                networks.close();
+                Ok(())
+            })
+            .unwrap();
         assert!(engine.opened().is_empty());
     }
 }

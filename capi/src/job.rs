@@ -10,7 +10,7 @@ use crate::picture::Held;
 use crate::pointer::{Argument, Out, Text, TextBuffer, UserData};
 use crate::request::{Draft, written};
 use kandinsky::error::{Error, Kind, Result};
-use kandinsky::jobs::{self, LogLevel, Settings, State};
+use kandinsky::jobs::{self, LogLevel, OnLog, OnPreview, OnProgress, Settings, State};
 use kandinsky::limits;
 use kandinsky::progress::{Preview, PreviewKind, Progress};
 use std::ffi::{CString, c_char};
@@ -152,25 +152,23 @@ fn change(settings: &mut Settings, key: &str, value: &str) -> Result<()> {
 
 fn on_progress(job: Handle<Job>, callback: ProgressCallback, user_data: UserData) -> Result<()> {
     job.object()?.job.set_up(|settings| {
-        settings.listeners.progress = callback.map(|callback| -> Box<dyn FnMut(Progress) + Send> {
-            Box::new(move |p| tell(job, callback, user_data, p))
-        });
+        settings.listeners.progress =
+            callback.map(|callback| -> OnProgress { Box::new(move |p| tell(job, callback, user_data, p)) });
         Ok(())
     })
 }
 
 fn on_preview(job: Handle<Job>, callback: PreviewCallback, user_data: UserData) -> Result<()> {
     job.object()?.job.set_up(|settings| {
-        settings.listeners.preview = callback.map(|callback| -> Box<dyn FnMut(Preview) + Send> {
-            Box::new(move |p| show(job, callback, user_data, p))
-        });
+        settings.listeners.preview =
+            callback.map(|callback| -> OnPreview { Box::new(move |p| show(job, callback, user_data, p)) });
         Ok(())
     })
 }
 
 fn on_log(job: Handle<Job>, callback: LogCallback, user_data: UserData) -> Result<()> {
     job.object()?.job.set_up(|settings| {
-        settings.listeners.log = callback.map(|callback| -> Box<dyn FnMut(LogLevel, &str) + Send> {
+        settings.listeners.log = callback.map(|callback| -> OnLog {
             Box::new(move |level, message| say(job, callback, user_data, level, message))
         });
         Ok(())

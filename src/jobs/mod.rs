@@ -29,7 +29,7 @@ mod worker;
 
 pub use job::{Job, State, Status};
 pub use report::report;
-pub use settings::{Listeners, LogLevel, Settings};
+pub use settings::{Listeners, LogLevel, OnEnd, OnLog, OnPreview, OnProgress, OnStart, Settings};
 pub use worker::Worker;
 
 #[cfg(test)]

@@ -24,21 +24,32 @@ impl Default for Settings {
     }
 }
 
+/// Hears that the turn has come.
+pub type OnStart = Box<dyn FnOnce() + Send>;
+/// Hears of a step that is done.
+pub type OnProgress = Box<dyn FnMut(Progress) + Send>;
+/// Gets a preview.
+pub type OnPreview = Box<dyn FnMut(Preview) + Send>;
+/// Gets a message.
+pub type OnLog = Box<dyn FnMut(LogLevel, &str) + Send>;
+/// Hears that the job has ended.
+pub type OnEnd = Box<dyn FnOnce(&Job) + Send>;
+
 /// Who listens to a job. Each is called on the thread that draws, one at a time, and the job waits for it; one that
 /// panics fails the job. A listener may do all but wait for a job that waits for it.
 #[derive(Default)]
 pub struct Listeners {
     /// Called when the turn has come.
-    pub started: Option<Box<dyn FnOnce() + Send>>,
+    pub started: Option<OnStart>,
     /// Called after every step of every stage.
-    pub progress: Option<Box<dyn FnMut(Progress) + Send>>,
+    pub progress: Option<OnProgress>,
     /// Called with previews of the pictures; without it none is made.
-    pub preview: Option<Box<dyn FnMut(Preview) + Send>>,
+    pub preview: Option<OnPreview>,
     /// Called with messages.
-    pub log: Option<Box<dyn FnMut(LogLevel, &str) + Send>>,
+    pub log: Option<OnLog>,
     /// Called once after the job has ended, on the thread that ended it: of a job that waits for its turn that is the
     /// thread that cancels it or sees its deadline pass. A panic in it changes nothing.
-    pub ended: Option<Box<dyn FnOnce(&Job) + Send>>,
+    pub ended: Option<OnEnd>,
 }
 
 /// How much a message matters.
