@@ -13,8 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 fn engine_on(runtime: &str) -> Arc<Engine> {
-    let options =
-        RuntimeOptions { runtime: runtime.to_owned(), threads: Some(1), ..RuntimeOptions::default() };
+    let options = RuntimeOptions { runtime: runtime.to_owned(), ..RuntimeOptions::default() };
     Arc::new(Engine::open_with(&*model::TINY, &options).unwrap_or_else(|e| panic!("{runtime}: {e}")))
 }
 
