@@ -13,10 +13,12 @@ use crate::residency::{self, Plan};
 use crate::runtime::{self, RuntimeOptions};
 use crate::stage::encode::Encoder;
 use crate::stage::preview;
+use crate::status::{EngineStatus, StatusBoard};
 use crate::system;
 use crate::tensor::Tensor;
 use crate::text::{Tokenizers, Truncation};
 use crate::timing::Timings;
+use crate::turns::{Turn, Turns};
 use crate::verification::Verified;
 use kandinsky_models::{Component, Folder, Manifest};
 use std::collections::BTreeSet;
@@ -32,6 +34,8 @@ pub struct Engine {
     notes: Vec<String>,
     runtime: String,
     memory: Option<u64>,
+    turns: Turns,
+    board: StatusBoard,
     networks: Mutex<Networks>,
 }
 
@@ -99,6 +103,8 @@ impl Engine {
             notes: selection.notes,
             runtime,
             memory: options.memory,
+            turns: Turns::default(),
+            board: networks.board(),
             networks: Mutex::new(networks),
         })
     }
@@ -118,9 +124,20 @@ impl Engine {
         &self.notes
     }
 
-    /// Graphs that have been opened so far.
+    /// Graphs that are open. It never waits for a picture.
     pub fn opened(&self) -> Vec<Component> {
-        self.networks.lock().unwrap_or_else(PoisonError::into_inner).opened()
+        self.board.opened()
+    }
+
+    /// What the engine is doing. It never waits for a picture.
+    pub fn status(&self) -> EngineStatus {
+        let (opened, progress) = (self.board.opened(), self.board.progress());
+        EngineStatus { opened, progress, queued: self.turns.length() }
+    }
+
+    /// The queue of those who want the engine.
+    pub const fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Draws one picture.
@@ -138,11 +155,23 @@ impl Engine {
         pictures.pop().ok_or_else(|| Error::new(Kind::Internal, "no picture came out"))
     }
 
-    /// Draws all pictures of a request and tells `observer` how far it is.
+    /// Draws all pictures of a request, at its turn, and tells `observer` how far it is.
     ///
     /// # Errors
     /// When the request is not valid, a network fails, or the observer's token was used.
     pub fn run_all(&self, request: &Request, observer: &mut Observer<'_>) -> Result<Outcome> {
+        self.draw(None, request, observer)
+    }
+
+    /// As [`Engine::run_all`], for one that has waited for its turn.
+    ///
+    /// # Errors
+    /// As [`Engine::run_all`].
+    pub fn run_in_turn(&self, turn: Turn, request: &Request, observer: &mut Observer<'_>) -> Result<Outcome> {
+        self.draw(Some(turn), request, observer)
+    }
+
+    fn draw(&self, turn: Option<Turn>, request: &Request, observer: &mut Observer<'_>) -> Result<Outcome> {
         let resolved = request.clone().loaded()?.resolve(&self.manifest)?;
         preview::check(observer, &self.constants)?;
         let encoder = self.encoder(resolved.weighted);
@@ -150,7 +179,9 @@ impl Engine {
         let prior = resolved.prior_file.as_deref().map(|file| fitted(file, resolved.prior)).transpose()?;
         observer.denoising_began = None;
         let (mut timings, mut opening) = (Timings::default(), Vec::new());
-        let drawn = self.with_networks(|networks| {
+        let turn = turn.map_or_else(|| self.turns.enter().wait(&observer.cancel), Ok)?;
+        let drawn = self.in_turn(turn, |networks| {
+            let _drawing = self.board.drawing(&observer.progress);
             networks.cancel_with(observer.cancel.clone());
             let previewed = observer.previews.as_ref().is_some_and(|p| p.kind == PreviewKind::Decode);
             let plan = self.planned(networks, &resolved, previewed)?;
@@ -210,11 +241,18 @@ impl Engine {
         residency::plan(&turns, &costs, &before, base, self.memory.or_else(spare))
     }
 
-    /// Runs `work` with the networks, for tests and measurements below the level of requests.
+    /// Runs `work` with the networks at its turn, for tests and measurements below the level of requests.
     ///
     /// # Errors
     /// Those of `work`.
     pub fn with_networks<T>(&self, work: impl FnOnce(&mut Networks) -> Result<T>) -> Result<T> {
+        self.in_turn(self.turns.enter().wait(&CancelToken::default())?, work)
+    }
+
+    /// Runs `work` with the networks and ends the turn.
+    fn in_turn<T>(&self, turn: Turn, work: impl FnOnce(&mut Networks) -> Result<T>) -> Result<T> {
+        // The turn is given up after the lock, so that the next one finds the networks free.
+        let _turn = turn;
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         // The last request's token and plan say nothing about this work.
         networks.cancel_with(CancelToken::default());

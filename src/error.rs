@@ -44,11 +44,11 @@ pub enum Kind {
     InvalidHandle,
     /// A buffer that does not hold the answer (C alone).
     TooSmall,
-    /// A call that would wait for a job, from inside a callback of a job (C alone).
+    /// A call that would wait for a job, from inside a callback of a job (jobs and C alone).
     Reentrant,
-    /// A job that has not ended yet (C alone).
+    /// A job that has not ended yet (jobs and C alone).
     Pending,
-    /// A defect that would have ended the process (C alone).
+    /// A defect that would have ended the process (jobs and C alone).
     Panic,
 }
 
@@ -155,7 +155,7 @@ impl Kind {
         }
     }
 
-    /// Whether only the C interface knows it.
+    /// Whether the command line never ends with it: only the C interface knows it, and some of them jobs.
     pub const fn is_of_c(self) -> bool {
         matches!(
             self,

@@ -29,6 +29,9 @@
 //! runs them. From `main` to the loop: `cli/src/main.rs` → `cli/src/draw.rs` → [`engine`] → [`pipeline`] →
 //! [`stage::denoise`].
 //!
+//! A [`Job`](jobs::Job) is a request on a thread of its own or of a [`Worker`](jobs::Worker), in a fair queue before
+//! its engine, which can be watched, waited for and cancelled.
+//!
 //! The command line, the C library and whatever else asks for pictures are crates of their own above this one.
 //!
 //! A new sampler, prior, start, runtime or command is one file and one line in a list.
@@ -50,9 +53,11 @@ pub mod error;
 pub mod fit;
 pub mod guidance;
 pub mod image;
+pub mod jobs;
 pub mod limits;
 pub mod math;
 pub mod metadata;
+pub mod panics;
 pub mod pipeline;
 pub mod prebuild;
 pub mod predict;
@@ -66,12 +71,15 @@ pub mod runtime;
 pub mod sampler;
 pub mod schedule;
 pub mod stage;
+pub mod status;
 pub mod system;
 pub mod tensor;
 pub mod text;
 pub mod timing;
+pub mod turns;
 pub mod verification;
 
 pub use engine::{Engine, Outcome};
 pub use error::{Error, Kind, Result};
+pub use jobs::Job;
 pub use request::{Request, Size};

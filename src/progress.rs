@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::image::Picture;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 /// The stages of a picture, in order, and that of fitting a prior.
@@ -54,6 +54,27 @@ pub struct Progress {
     pub step: usize,
     /// Steps in all.
     pub total: usize,
+}
+
+/// How far a request is, for whoever asks on another thread; clones tell of the same request.
+#[derive(Debug, Clone, Default)]
+pub struct LastProgress(Arc<Mutex<Option<Progress>>>);
+
+impl LastProgress {
+    /// Notes the step that is done.
+    pub fn set(&self, progress: Progress) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    }
+
+    /// Forgets what was noted.
+    pub fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The last step that is done; nothing before the first.
+    pub fn get(&self) -> Option<Progress> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Stops a request from another thread, or at a time; clones stop the same request.
@@ -159,6 +180,8 @@ pub struct Observer<'a> {
     pub previews: Option<Previews<'a>>,
     /// Stops the request.
     pub cancel: CancelToken,
+    /// Where the last step is noted.
+    pub progress: LastProgress,
     /// Set by a mode that draws its pictures in several batches: which of them is under way.
     pub batch: Batch,
     /// Set by the first step of the denoising loop: when it began.
@@ -186,8 +209,10 @@ impl Observer<'_> {
     /// # Errors
     /// [`Kind::Cancelled`] when the token was used.
     pub fn step(&mut self, stage: Stage, step: usize, total: usize) -> Result<()> {
+        let progress = Progress { stage, step, total };
+        self.progress.set(progress);
         if let Some(tell) = &mut self.on_progress {
-            tell(Progress { stage, step, total });
+            tell(progress);
         }
         self.check()
     }

@@ -9,6 +9,7 @@ use syn::visit::Visit;
 const ROOMS: &[(&str, &str)] = &[
     ("error", ""),
     ("math", ""),
+    ("panics", "error"),
     ("profile", ""),
     ("tensor", "error"),
     ("limits", "error"),
@@ -20,6 +21,8 @@ const ROOMS: &[(&str, &str)] = &[
     ("image", "error atomic_file limits math profile tensor"),
     ("progress", "error image"),
     ("timing", "progress"),
+    ("status", "progress"),
+    ("turns", "error progress"),
     ("residency", "error progress"),
     ("schedule", "error math tensor"),
     ("predict", "error math schedule tensor"),
@@ -29,7 +32,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("metadata", "error image request"),
     ("verification", "error"),
     ("runtime", "error system residency verification tensor"),
-    ("component", "error system math residency progress runtime verification tensor text"),
+    ("component", "error system math residency progress runtime status verification tensor text"),
     ("constants", "component error tensor"),
     ("stage", "component constants error guidance image priors profile progress request rng sampler tensor text"),
     ("pipeline", "component constants error guidance image math residency priors profile progress request sampler schedule stage tensor timing"),
@@ -37,7 +40,8 @@ const ROOMS: &[(&str, &str)] = &[
     ("doctor", "error system runtime verification"),
     ("prebuild", "error progress request runtime verification"),
     ("bake", "component constants error math pipeline rng runtime tensor text"),
-    ("engine", "component constants error image system metadata pipeline residency prebuild priors progress request runtime stage verification tensor text timing"),
+    ("engine", "component constants error image system metadata pipeline residency prebuild priors progress request runtime stage status turns verification tensor text timing"),
+    ("jobs", "engine error panics progress request turns"),
     ("bench", "component doctor engine error guidance limits system math pipeline progress request rng runtime sampler stage tensor text"),
 ];
 

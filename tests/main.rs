@@ -16,6 +16,7 @@ mod faster;
 mod image;
 mod image_formats;
 mod image_output;
+mod jobs;
 mod mask;
 mod notices;
 mod progress;

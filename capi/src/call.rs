@@ -4,9 +4,9 @@ use crate::error::Failure;
 use crate::handle::Handle;
 use crate::pointer::OptOut;
 use kandinsky::error::{Error, Kind, Result};
-use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
-use std::sync::Once;
+use kandinsky::panics;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What every exported function returns: 0, or the code of a [`Kind`].
 pub type Status = u32;
@@ -64,49 +64,17 @@ pub fn call(
 ///
 /// # Errors
 /// Those of `work`; [`Kind::Panic`].
-pub fn guarded<T>(name: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(quieten);
-    let before = GUARDED.replace(true);
-    let done = catch_unwind(AssertUnwindSafe(|| {
+fn guarded<T>(name: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    panics::guarded(name, || {
         #[cfg(feature = "ffi-faults")]
         faults::strike(name);
         work()
-    }));
-    GUARDED.set(before);
-    done.unwrap_or_else(|_| {
-        let said = SAID.take().unwrap_or_default();
-        Err(Error::new(Kind::Panic, format!("{name} met a defect of this library")).caused_by(said))
     })
 }
 
 thread_local! {
-    /// Whether a panic on this thread will be caught here.
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-    /// What the last such panic said.
-    static SAID: RefCell<Option<String>> = const { RefCell::new(None) };
     /// Whether this thread runs a callback of the caller.
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Keeps panics that are caught here from the standard error: their words go into the error object.
-fn quieten() {
-    let before = take_hook();
-    set_hook(Box::new(move |info| {
-        if GUARDED.try_with(Cell::get) == Ok(true) {
-            let _ = SAID.try_with(|said| said.replace(Some(words(info))));
-        } else {
-            before(info);
-        }
-    }));
-}
-
-fn words(info: &PanicHookInfo<'_>) -> String {
-    let what = info.payload_as_str().unwrap_or("a panic without words");
-    match info.location() {
-        Some(place) => format!("{what} ({}:{})", place.file(), place.line()),
-        None => what.to_owned(),
-    }
 }
 
 /// Runs a callback of the caller.
@@ -135,12 +103,14 @@ pub mod faults {
 
     static ARMED: Mutex<Option<String>> = Mutex::new(None);
 
-    /// The next call of the function `name` panics; `job` is the thread of a job.
+    /// The next call of the function `name` panics; `the thread of a job` is one, too.
     pub fn arm(name: &str) {
         *ARMED.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
     }
 
-    pub(super) fn strike(name: &str) {
+    /// Panics when `name` was armed.
+    #[expect(clippy::panic, reason = "a test asks for it")]
+    pub fn strike(name: &str) {
         let mut armed = ARMED.lock().unwrap_or_else(PoisonError::into_inner);
         if armed.as_deref() == Some(name) {
             *armed = None;

@@ -5,20 +5,17 @@ use crate::handle::{Handle, Kept};
 use crate::picture::Held;
 use crate::pointer::{OptText, Out, TextBuffer};
 use crate::request::Draft;
-use crate::turns::Turns;
 use kandinsky::engine::{Engine, find_model};
 use kandinsky::error::{Error, Kind, Result};
 use kandinsky::limits;
-use kandinsky::progress::CancelToken;
 use kandinsky::request::keys::KEYS;
 use kandinsky::runtime::RuntimeOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// An open engine with the queue of those who want it.
+/// An open engine and where its model is.
 pub struct Shared {
-    pub(super) engine: Engine,
-    pub(super) turns: Arc<Turns>,
+    pub(super) engine: Arc<Engine>,
     model: PathBuf,
 }
 
@@ -57,7 +54,7 @@ fn open(
     let options = options.map(|json| read(&json)).transpose()?.unwrap_or_default();
     let (model, _) = find_model(model.as_deref().map(Path::new))?;
     let opened = Engine::open_with(&model, &options)?;
-    engine.set(Handle::of(Shared { engine: opened, turns: Arc::default(), model })?);
+    engine.set(Handle::of(Shared { engine: Arc::new(opened), model })?);
     Ok(())
 }
 
@@ -69,7 +66,7 @@ fn read(options: &str) -> Result<RuntimeOptions> {
 }
 
 fn describe(engine: Handle<Shared>, buffer: TextBuffer, capacity: usize, length: Out<usize>) -> Result<()> {
-    let Shared { engine, model, .. } = &*engine.object()?;
+    let Shared { engine, model } = &*engine.object()?;
     let keys: Vec<_> = KEYS
         .iter()
         .map(|key| serde_json::json!({ "key": key.path, "takes": key.form.name(), "about": key.about }))
@@ -89,9 +86,7 @@ fn run(engine: Handle<Shared>, request: Handle<Draft>, picture: Out<Handle<Held>
     may_wait()?;
     let shared = engine.object()?;
     let request = request.object()?.request()?;
-    let turn = shared.turns.take(&CancelToken::default())?;
     let drawn = shared.engine.run(request)?;
-    drop(turn);
     picture.set(Handle::of(Held::new(drawn, None))?);
     Ok(())
 }

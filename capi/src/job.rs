@@ -1,4 +1,4 @@
-//! `kd_job`: a request at work on a thread of its own, with callbacks, a deadline, and a way to stop it.
+//! `kd_job`: the engine's jobs, with callbacks, settings and outcomes in C's terms.
 
 use crate::call::{self, exported, may_wait};
 use crate::constants::{
@@ -9,56 +9,29 @@ use crate::handle::{Handle, Kept};
 use crate::picture::Held;
 use crate::pointer::{Argument, Out, Text, TextBuffer, UserData};
 use crate::request::{Draft, written};
-use crate::turns::Turns;
-use kandinsky::engine::Outcome;
 use kandinsky::error::{Error, Kind, Result};
+use kandinsky::jobs::{self, LogLevel, OnLog, OnPreview, OnProgress, Settings, State};
 use kandinsky::limits;
-use kandinsky::progress::{CancelToken, Observer, Preview, PreviewKind, Previews, Progress};
-use kandinsky::request::Request;
+use kandinsky::progress::{Preview, PreviewKind, Progress};
 use std::ffi::{CString, c_char};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// A job: a request that is drawn once.
+/// A job of the engine, and its outcome as C holds it.
 pub struct Job {
-    token: CancelToken,
-    /// What the thread will take at the start.
-    setup: Mutex<Option<Setup>>,
-    turns: Arc<Turns>,
-    state: Mutex<State>,
-    changed: Condvar,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    job: jobs::Job,
+    done: Mutex<Option<Done>>,
 }
 
 impl Kept for Job {
     const NAME: &'static str = "a job";
 }
 
-/// Everything that a job needs to run.
-struct Setup {
-    engine: Arc<Shared>,
-    request: Request,
-    deadline: Option<Duration>,
-    every: usize,
-    kind: PreviewKind,
-    progress: Option<(Progressed, UserData)>,
-    preview: Option<(Previewed, UserData)>,
-    log: Option<(Logged, UserData)>,
-}
-
-enum State {
-    New,
-    Queued,
-    Running,
-    Done(Done),
-    Failed(Error),
-}
-
 /// What a job leaves.
+#[derive(Clone)]
 struct Done {
     pictures: Vec<Arc<Held>>,
-    report: String,
+    report: Arc<str>,
 }
 
 /// `step` of `total` of the stage is done. `stage` has `stage_length` bytes and a NUL, and lives during the call.
@@ -140,26 +113,13 @@ exported! {
 fn new(engine: Handle<Shared>, request: Handle<Draft>, job: Out<Handle<Job>>) -> Result<()> {
     let engine = engine.object()?;
     let request = request.object()?.request()?;
-    let turns = engine.turns.clone();
-    let setup = Setup {
-        engine,
-        request,
-        deadline: None,
-        every: 1,
-        kind: PreviewKind::Linear,
-        progress: None,
-        preview: None,
-        log: None,
-    };
-    let new = Job {
-        token: CancelToken::default(),
-        setup: Mutex::new(Some(setup)),
-        turns,
-        state: Mutex::new(State::New),
-        changed: Condvar::new(),
-        thread: Mutex::new(None),
-    };
-    job.set(Handle::of(new)?);
+    let new = jobs::Job::new(engine.engine.clone(), request);
+    #[cfg(feature = "ffi-faults")]
+    new.set_up(|settings| {
+        settings.listeners.started = Some(Box::new(|| call::faults::strike("the thread of a job")));
+        Ok(())
+    })?;
+    job.set(Handle::of(Job { job: new, done: Mutex::new(None) })?);
     Ok(())
 }
 
@@ -167,117 +127,81 @@ fn set(job: Handle<Job>, key: Text, key_length: usize, value: Text, value_length
     let job = job.object()?;
     let key = key.text(key_length, limits::KEY_BYTES, "key")?;
     let value = value.text(value_length, limits::KEY_BYTES, &key)?;
+    job.job.set_up(|settings| change(settings, &key, &value))
+}
+
+fn change(settings: &mut Settings, key: &str, value: &str) -> Result<()> {
     let wrong = || Error::new(Kind::BadRequest, format!("{key} is {value:?}"));
-    job.set_up(|setup| {
-        match key.as_str() {
-            "deadline_ms" => {
-                setup.deadline = Some(Duration::from_millis(value.parse().map_err(|_| wrong())?))
-            }
-            "preview_every" => setup.every = value.parse().map_err(|_| wrong())?,
-            "preview_kind" => {
-                let known = PreviewKind::ALL.into_iter().find(|kind| kind.name() == value);
-                setup.kind = known.ok_or_else(wrong)?;
-            }
-            _ => {
-                let message =
-                    format!("a job has no key {key:?}; known are deadline_ms, preview_every, preview_kind");
-                return Err(Error::new(Kind::BadRequest, message));
-            }
+    match key {
+        "deadline_ms" => {
+            settings.deadline = Some(Duration::from_millis(value.parse().map_err(|_| wrong())?));
         }
-        Ok(())
-    })
+        "preview_every" => settings.preview_every = value.parse().map_err(|_| wrong())?,
+        "preview_kind" => {
+            let known = PreviewKind::ALL.into_iter().find(|kind| kind.name() == value);
+            settings.preview_kind = known.ok_or_else(wrong)?;
+        }
+        _ => {
+            let message =
+                format!("a job has no key {key:?}; known are deadline_ms, preview_every, preview_kind");
+            return Err(Error::new(Kind::BadRequest, message));
+        }
+    }
+    Ok(())
 }
 
 fn on_progress(job: Handle<Job>, callback: ProgressCallback, user_data: UserData) -> Result<()> {
-    job.object()?.set_up(|setup| {
-        setup.progress = callback.map(|callback| (callback, user_data));
+    job.object()?.job.set_up(|settings| {
+        settings.listeners.progress =
+            callback.map(|callback| -> OnProgress { Box::new(move |p| tell(job, callback, user_data, p)) });
         Ok(())
     })
 }
 
 fn on_preview(job: Handle<Job>, callback: PreviewCallback, user_data: UserData) -> Result<()> {
-    job.object()?.set_up(|setup| {
-        setup.preview = callback.map(|callback| (callback, user_data));
+    job.object()?.job.set_up(|settings| {
+        settings.listeners.preview =
+            callback.map(|callback| -> OnPreview { Box::new(move |p| show(job, callback, user_data, p)) });
         Ok(())
     })
 }
 
 fn on_log(job: Handle<Job>, callback: LogCallback, user_data: UserData) -> Result<()> {
-    job.object()?.set_up(|setup| {
-        setup.log = callback.map(|callback| (callback, user_data));
+    job.object()?.job.set_up(|settings| {
+        settings.listeners.log = callback.map(|callback| -> OnLog {
+            Box::new(move |level, message| say(job, callback, user_data, level, message))
+        });
         Ok(())
     })
 }
 
-fn start(handle: Handle<Job>) -> Result<()> {
-    let job = handle.object()?;
-    let mut thread = job.thread.lock().unwrap_or_else(PoisonError::into_inner);
-    let setup = job.setup.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let setup = setup.ok_or_else(started)?;
-    if let Some(deadline) = setup.deadline.and_then(|after| Instant::now().checked_add(after)) {
-        job.token.stop_at(deadline);
-    }
-    job.enter(State::Queued);
-    let running = job.clone();
-    let spawned = std::thread::Builder::new()
-        .name("kandinsky-job".to_owned())
-        .spawn(move || running.work(handle, setup));
-    match spawned {
-        Ok(spawned) => {
-            *thread = Some(spawned);
-            Ok(())
-        }
-        Err(e) => {
-            let failure = Error::new(Kind::OutOfMemory, format!("no thread can be started: {e}"));
-            job.enter(State::Failed(failure.clone()));
-            Err(failure)
-        }
-    }
-}
-
-fn started() -> Error {
-    Error::new(Kind::BadRequest, "the job has been started")
+fn start(job: Handle<Job>) -> Result<()> {
+    job.object()?.job.start()
 }
 
 fn poll(job: Handle<Job>, state: Out<u32>) -> Result<()> {
-    state.set(job.object()?.state().code());
+    state.set(code(job.object()?.job.status().state));
     Ok(())
 }
 
 fn wait(job: Handle<Job>, timeout_ms: u64) -> Result<()> {
     may_wait()?;
-    let job = job.object()?;
-    // A deadline beyond what the clock can tell is none.
     let timeout = (timeout_ms != u64::MAX).then(|| Duration::from_millis(timeout_ms));
-    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut state = job.state();
-    while !state.has_ended() {
-        if matches!(*state, State::New) {
-            return Err(Error::new(Kind::BadRequest, "the job has not been started"));
-        }
-        state = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-            None => job.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(Duration::ZERO) => return Err(pending()),
-            Some(left) => job.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
-        };
-    }
-    state.done().map(drop)
+    job.object()?.job.wait(timeout).map(drop)
 }
 
 fn cancel(job: Handle<Job>) -> Result<()> {
-    job.object()?.cancel();
+    job.object()?.job.cancel();
     Ok(())
 }
 
 fn count_of(job: Handle<Job>, count: Out<usize>) -> Result<()> {
-    count.set(job.object()?.state().done()?.pictures.len());
+    count.set(job.object()?.job.outcome()?.pictures.len());
     Ok(())
 }
 
 fn picture_of(job: Handle<Job>, index: usize, picture: Out<Handle<Held>>) -> Result<()> {
-    let job = job.object()?;
-    let state = job.state();
-    let pictures = &state.done()?.pictures;
+    let Done { pictures, .. } = job.object()?.done()?;
     let found = pictures.get(index).ok_or_else(|| {
         let message = format!("there is no picture {index}; the job has {}, from 0", pictures.len());
         Error::new(Kind::BadRequest, message)
@@ -287,112 +211,45 @@ fn picture_of(job: Handle<Job>, index: usize, picture: Out<Handle<Held>>) -> Res
 }
 
 fn report(job: Handle<Job>, buffer: TextBuffer, capacity: usize, length: Out<usize>) -> Result<()> {
-    buffer.say(capacity, length, &job.object()?.state().done()?.report)
+    buffer.say(capacity, length, &job.object()?.done()?.report)
 }
 
 fn free(job: Handle<Job>) -> Result<()> {
     may_wait()?;
-    let job = job.free()?;
-    job.cancel();
-    let thread = job.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-    // What happened on the thread is in the job's state.
-    let _ = thread.map(JoinHandle::join);
+    job.free()?.job.close();
     Ok(())
 }
 
-fn pending() -> Error {
-    Error::new(Kind::Pending, "the job has not ended yet")
-}
-
-impl State {
-    const fn code(&self) -> u32 {
-        match self {
-            Self::New => JOB_NEW,
-            Self::Queued => JOB_QUEUED,
-            Self::Running => JOB_RUNNING,
-            Self::Done(_) => JOB_DONE,
-            Self::Failed(error) if matches!(error.kind(), Kind::Cancelled) => JOB_CANCELLED,
-            Self::Failed(_) => JOB_FAILED,
-        }
-    }
-
-    const fn has_ended(&self) -> bool {
-        matches!(self, Self::Done(_) | Self::Failed(_))
-    }
-
-    fn done(&self) -> Result<&Done> {
-        match self {
-            Self::Done(done) => Ok(done),
-            Self::Failed(error) => Err(error.clone()),
-            _ => Err(pending()),
-        }
+const fn code(state: State) -> u32 {
+    match state {
+        State::New => JOB_NEW,
+        State::Queued => JOB_QUEUED,
+        State::Running => JOB_RUNNING,
+        State::Done => JOB_DONE,
+        State::Failed => JOB_FAILED,
+        State::Cancelled => JOB_CANCELLED,
     }
 }
 
 impl Job {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn enter(&self, state: State) {
-        *self.state() = state;
-        self.changed.notify_all();
-    }
-
-    fn set_up(&self, change: impl FnOnce(&mut Setup) -> Result<()>) -> Result<()> {
-        let mut setup = self.setup.lock().unwrap_or_else(PoisonError::into_inner);
-        change(setup.as_mut().ok_or_else(started)?)
-    }
-
-    fn cancel(&self) {
-        self.token.cancel();
-        self.turns.look();
-    }
-
-    /// The thread of the job.
-    fn work(&self, handle: Handle<Self>, setup: Setup) {
-        let outcome = call::guarded(THREAD, || {
-            let turn = setup.engine.turns.take(&self.token)?;
-            self.enter(State::Running);
-            let outcome = setup.draw(handle, self.token.clone())?;
-            drop(turn);
-            done(outcome)
-        });
-        // Who has waited for the job may count on the engine's memory.
-        drop(setup);
-        self.enter(outcome.map_or_else(State::Failed, State::Done));
+    /// The outcome as C holds it, the same at each call.
+    fn done(&self) -> Result<Done> {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = &*done {
+            return Ok(done.clone());
+        }
+        let outcome = self.job.outcome()?;
+        let report = written(&jobs::report(&outcome)?)?.into();
+        let pictures = outcome.pictures.iter().map(|picture| Arc::new(Held::new(picture.clone(), None)));
+        Ok(done.insert(Done { pictures: pictures.collect(), report }).clone())
     }
 }
 
-/// The name of a job's thread where tests make it panic.
-const THREAD: &str = "the thread of a job";
-
-impl Setup {
-    fn draw(&self, job: Handle<Job>, cancel: CancelToken) -> Result<Outcome> {
-        let engine = &self.engine.engine;
-        self.say(job, LOG_INFO, &format!("{} runs on {}", engine.manifest().name, engine.runtime()));
-        engine.notes().iter().for_each(|note| self.say(job, LOG_WARNING, note));
-        let on_progress = self.progress.map(|(callback, user_data)| -> Box<dyn FnMut(Progress)> {
-            Box::new(move |progress| tell(job, callback, user_data, progress))
-        });
-        let previews = self.preview.map(|(callback, user_data)| Previews {
-            every: self.every,
-            kind: self.kind,
-            show: Box::new(move |preview| show(job, callback, user_data, preview)),
-        });
-        let mut watch = Observer { on_progress, previews, cancel, ..Observer::default() };
-        let outcome = engine.run_all(&self.request, &mut watch)?;
-        outcome.notes.iter().for_each(|note| self.say(job, LOG_WARNING, note));
-        Ok(outcome)
-    }
-
-    fn say(&self, job: Handle<Job>, level: u32, message: &str) {
-        if let Some((callback, user_data)) = self.log {
-            let text = c_text(message);
-            let length = text.as_bytes().len();
-            call::callback(|| callback(user_data, job, level, text.as_ptr(), length));
-        }
-    }
+fn say(job: Handle<Job>, callback: Logged, user_data: UserData, level: LogLevel, message: &str) {
+    let level = if level == LogLevel::Info { LOG_INFO } else { LOG_WARNING };
+    let text = c_text(message);
+    let length = text.as_bytes().len();
+    call::callback(|| callback(user_data, job, level, text.as_ptr(), length));
 }
 
 fn tell(job: Handle<Job>, callback: Progressed, user_data: UserData, progress: Progress) {
@@ -416,19 +273,4 @@ fn c_text(text: &str) -> CString {
 
 fn number(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
-}
-
-fn done(outcome: Outcome) -> Result<Done> {
-    let seconds = outcome.timings.iter().map(|(stage, time)| (stage.name().to_owned(), time.as_secs_f64()));
-    let total = ("total".to_owned(), outcome.timings.total().as_secs_f64());
-    let seconds: serde_json::Map<_, _> = seconds.chain([total]).map(|(name, s)| (name, s.into())).collect();
-    let report = written(&serde_json::json!({
-        "runtime": outcome.runtime,
-        "regime": outcome.resolved.regime(),
-        "job": outcome.resolved,
-        "seconds": seconds,
-        "notes": outcome.notes,
-    }))?;
-    let pictures = outcome.pictures.into_iter().map(|picture| Arc::new(Held::new(picture, None))).collect();
-    Ok(Done { pictures, report })
 }

@@ -22,4 +22,3 @@ pub mod library;
 pub mod picture;
 pub mod pointer;
 pub mod request;
-mod turns;

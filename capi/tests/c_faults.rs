@@ -20,7 +20,7 @@ mod common {
 
 use crate::common::c;
 use crate::common::kd::*;
-use kandinsky::ffi::call::faults::arm;
+use kandinsky_capi::call::faults::arm;
 use kandinsky_testing::model;
 
 /// One test, since a panic is armed for the whole process.

@@ -17,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::progress::{CancelToken, Stage};
 use crate::residency::{Plan, Rates, Step};
 use crate::runtime::{self, Graph, GraphSource, Runtime};
+use crate::status::StatusBoard;
 use crate::system;
 use crate::tensor::{Tensor, Value};
 use crate::verification::Verified;
@@ -39,6 +40,7 @@ pub struct Networks {
     course: Course,
     base: Option<u64>,
     notes: Vec<String>,
+    board: StatusBoard,
 }
 
 /// The plan that is followed, and how far it is.
@@ -69,6 +71,7 @@ impl Networks {
             course,
             base: None,
             notes: Vec::new(),
+            board: StatusBoard::default(),
         }
     }
 
@@ -102,6 +105,11 @@ impl Networks {
         self.open.keys().copied().collect()
     }
 
+    /// Where it is noted which graphs are open, for those who must not wait for the networks.
+    pub fn board(&self) -> StatusBoard {
+        self.board.clone()
+    }
+
     /// Time spent on opening graphs so far.
     pub fn load_time(&self) -> Duration {
         self.load
@@ -115,6 +123,7 @@ impl Networks {
     /// Closes every graph and gives back its memory.
     pub fn close(&mut self) {
         self.open.clear();
+        self.note_opened();
         runtime::trim();
     }
 
@@ -163,6 +172,10 @@ impl Networks {
         std::mem::take(&mut self.notes)
     }
 
+    fn note_opened(&self) {
+        self.board.note_opened(self.open.keys().copied());
+    }
+
     /// Goes on to the next turn of the plan in which a graph runs, and closes what is not open in it.
     fn turn_to(&mut self, component: Component) {
         let from = self.course.at.unwrap_or(0);
@@ -174,6 +187,7 @@ impl Networks {
         let before = self.open.len();
         self.open.retain(|open, _| step.open.contains(open));
         if self.open.len() < before {
+            self.note_opened();
             runtime::trim();
         }
         self.course.at = Some(at);
@@ -199,6 +213,7 @@ impl Networks {
         self.folder.check_graph(&spec)?;
         let graph = self.runtime.open(&GraphSource { component, path, spec })?;
         self.open.insert(component, graph);
+        self.note_opened();
         self.course.opened += 1;
         self.notes.extend(self.runtime.notes());
         self.load += start.elapsed();

@@ -17,9 +17,9 @@ pub fn composite(original: &Picture, drawn: &Picture, mask: &Mask, feather: usiz
         return Err(Error::new(Kind::BadImage, message));
     }
     let weights = weights(mask, feather);
-    let both = original.pixels.iter().zip(&drawn.pixels);
-    let pixels = both.zip(weights).map(|((old, new), weight)| mix(*old, *new, weight)).collect();
-    Ok(Picture { size: drawn.size, pixels, metadata: drawn.metadata.clone() })
+    let both = original.pixels.iter().zip(drawn.pixels.iter());
+    let pixels = both.zip(weights).map(|((old, new), weight)| mix(*old, *new, weight)).collect::<Vec<_>>();
+    Ok(Picture { size: drawn.size, pixels: pixels.into(), metadata: drawn.metadata.clone() })
 }
 
 /// A weight of the drawn pixel that leaves nothing of the original.

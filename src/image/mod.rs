@@ -24,15 +24,16 @@ pub use size::Size;
 use crate::error::{Error, Kind, Result};
 use crate::profile::Profile;
 use crate::tensor::Tensor;
+use std::sync::Arc;
 
 /// A red, green and blue byte.
 pub type Rgb = [u8; 3];
 
-/// A picture of 8-bit RGB, rows from the top.
+/// A picture of 8-bit RGB, rows from the top. Clones share the pixels, which never change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     size: Size,
-    pixels: Vec<Rgb>,
+    pixels: Arc<Vec<Rgb>>,
     metadata: Option<Metadata>,
 }
 
@@ -46,7 +47,7 @@ impl Picture {
             let message = format!("{} pixels do not fill a picture of {size}", pixels.len());
             return Err(Error::new(Kind::BadImage, message));
         }
-        Ok(Self { size, pixels, metadata: None })
+        Ok(Self { size, pixels: Arc::new(pixels), metadata: None })
     }
 
     /// The upper left `size` of pixels f32\[3,H,W\] or \[1,3,H,W\] in \[-1,1\], as bytes in the rounding of a
