@@ -31,6 +31,7 @@ mod constants;
 mod error;
 pub mod graph;
 mod manifest;
+mod manifest_file;
 mod mirror;
 mod number;
 mod pipeline;

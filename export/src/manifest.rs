@@ -6,10 +6,10 @@ use crate::request::Request;
 use crate::tokenizers::{self, Prepared};
 use crate::{Error, Result, constants, schedulers};
 use kandinsky_models::Manifest;
-use kandinsky_models::manifest::{ClipImage, Defaults, FILE_NAME, FORMAT, Latent, Source, Text, Tokenizer};
+use kandinsky_models::manifest::{ClipImage, Defaults, FORMAT, Latent, Source, Text, Tokenizer};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What the configs say, before any graph or file is written.
 pub(crate) struct Described {
@@ -64,21 +64,6 @@ pub(crate) fn describe(request: &Request, parts: &[Part], bare: bool) -> Result<
         schedulers,
     };
     Ok(Described { manifest, tokenizers, sources })
-}
-
-/// Writes `model.json` as a whole.
-///
-/// # Errors
-/// When it cannot be written.
-pub(crate) fn write(folder: &Path, manifest: &Manifest) -> Result<()> {
-    let (path, partial) = (folder.join(FILE_NAME), folder.join(format!("{FILE_NAME}.partial")));
-    let text = serde_json::to_string_pretty(manifest)
-        .map_err(|e| Error::Drawing { graph: FILE_NAME.to_owned(), reason: e.to_string() })?;
-    let written = std::fs::write(&partial, text + "\n").and_then(|()| std::fs::rename(&partial, &path));
-    written.map_err(|e| {
-        let _ = std::fs::remove_file(&partial);
-        Error::io(&path, "written", e)
-    })
 }
 
 fn configs(parts: &[Part], kind: Kind) -> Result<&Config> {

@@ -9,6 +9,7 @@ pub mod embeds;
 mod fitted;
 pub mod memory_estimate;
 pub mod start;
+mod text_prior;
 mod texts;
 
 use crate::component::Networks;
