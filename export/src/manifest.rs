@@ -5,8 +5,8 @@ use crate::checkpoint::{Checkpoint, Config, Part};
 use crate::request::Request;
 use crate::tokenizers::{self, Prepared};
 use crate::{Error, Result, constants, schedulers};
-use kandinsky_models::Manifest;
 use kandinsky_models::manifest::{ClipImage, Defaults, FORMAT, Latent, Source, Text, Tokenizer};
+use kandinsky_models::{KANDINSKY_2_1, Manifest};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub(crate) fn describe(request: &Request, parts: &[Part], bare: bool) -> Result<
     let Checkpoint { prior, decoder, .. } = &request.checkpoint;
     let (mut schedulers, mut sources) = schedulers::read(prior, decoder)?;
     if let Some(on) = request.defaults.thresholding {
-        schedulers::set(&mut schedulers, "ddpm", "thresholding", on.into());
+        schedulers::set(&mut schedulers, KANDINSKY_2_1.schedulers.ddpm, "thresholding", on.into());
     }
     let processor = Config::read(&prior.join("image_processor/preprocessor_config.json"))?;
     let clip_image = clip_image(&processor, config(Kind::ImageEncoder)?)?;
@@ -49,7 +49,7 @@ pub(crate) fn describe(request: &Request, parts: &[Part], bare: bool) -> Result<
     };
     let manifest = Manifest {
         format: FORMAT,
-        family: "kandinsky-2.1".to_owned(),
+        family: KANDINSKY_2_1.name.to_owned(),
         name: request.name.clone(),
         precision: request.stored(),
         target: request.target,
@@ -143,16 +143,16 @@ fn halvings(config: &Config) -> Result<usize> {
 }
 
 fn defaults(request: &Request, unet: &Config, latent: &Latent) -> Result<Defaults> {
-    let own = &request.defaults;
+    let (own, usual) = (&request.defaults, &KANDINSKY_2_1.defaults);
     let trained = unet.whole("sample_size")?.saturating_mul(latent.factor);
     Ok(Defaults {
-        steps: own.steps.unwrap_or(50),
-        guidance: own.guidance.unwrap_or(4.0),
-        prior_steps: own.prior_steps.unwrap_or(25),
-        prior_guidance: own.prior_guidance.unwrap_or(4.0),
+        steps: own.steps.unwrap_or(usual.steps),
+        guidance: own.guidance.unwrap_or(usual.guidance),
+        prior_steps: own.prior_steps.unwrap_or(usual.prior_steps),
+        prior_guidance: own.prior_guidance.unwrap_or(usual.prior_guidance),
         width: own.width.unwrap_or(trained),
         height: own.height.unwrap_or(trained),
-        sampler: own.sampler.clone().unwrap_or_else(|| "ddim".to_owned()),
+        sampler: own.sampler.clone().unwrap_or_else(|| KANDINSKY_2_1.samplers.decoder.to_owned()),
     })
 }
 
@@ -203,13 +203,17 @@ fn text(checkpoint: &Checkpoint, parts: &[Part], bare: bool) -> Result<Texts> {
     let clip = if bare && !folder.is_dir() {
         tokenizers::ids_of_config(clip_config, clip_positions)?
     } else {
-        add(&mut prepared, "clip_tokenizer", tokenizers::clip(&folder, clip_positions)?)
+        add(&mut prepared, KANDINSKY_2_1.tokenizers.clip, tokenizers::clip(&folder, clip_positions)?)
     };
     let folder = checkpoint.decoder.join("tokenizer");
     let multilingual = if bare && !folder.is_dir() {
         tokenizers::ids_of_config(config, positions)?
     } else {
-        add(&mut prepared, "multilingual_tokenizer", tokenizers::multilingual(&folder, positions)?)
+        add(
+            &mut prepared,
+            KANDINSKY_2_1.tokenizers.multilingual,
+            tokenizers::multilingual(&folder, positions)?,
+        )
     };
     Ok((Text { clip, multilingual }, prepared))
 }
