@@ -67,12 +67,13 @@ const EXPORT_ROOMS: &[(&str, &str)] = &[
     ("error", ""),
     ("number", ""),
     ("weights", "error"),
-    ("rewrites", "error"),
+    ("target", ""),
+    ("rewrites", "error target"),
     ("staging", "error"),
     ("checkpoint_file", "error weights"),
     ("manifest_file", "error"),
     ("read", "error weights"),
-    ("graph", "error number rewrites weights"),
+    ("graph", "error number rewrites target weights"),
     ("block", "error graph number rewrites"),
     ("config", "block error number"),
     ("arch", "block config error graph rewrites weights"),
@@ -81,7 +82,7 @@ const EXPORT_ROOMS: &[(&str, &str)] = &[
     ("clip_tokenizer", "checkpoint error"),
     ("tokenizers", "checkpoint clip_tokenizer error"),
     ("schedulers", "checkpoint error"),
-    ("request", "checkpoint error rewrites"),
+    ("request", "checkpoint error rewrites target"),
     ("constants", "checkpoint_file error manifest_file read weights"),
     ("manifest", "arch checkpoint constants error request schedulers tokenizers"),
     ("mirror", "arch checkpoint checkpoint_file error request staging synthetic weights"),
@@ -226,6 +227,16 @@ fn no_file_uses_itself_in_a_circle() {
     let found: Vec<String> =
         circles.into_iter().filter_map(|(folder, circle)| Some(format!("{folder}: {}", circle?))).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn documents_name_every_runtime() {
+    let names: Vec<String> = kandinsky::runtime::names().map(|name| format!("`{name}`")).collect();
+    let listed = format!("`runtime` ({})", names.join(", "));
+    for document in ["docs/c_api.md", "capi/include/kandinsky.h", "capi/src/engine.rs"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        assert!(text.contains(&listed), "{document} does not list {listed}");
+    }
 }
 
 #[test]

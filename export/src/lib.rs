@@ -41,6 +41,7 @@ pub mod rewrites;
 mod schedulers;
 mod staging;
 pub mod synthetic;
+pub mod target;
 mod tokenizers;
 pub mod weights;
 
