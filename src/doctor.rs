@@ -1,11 +1,10 @@
 //! What this machine can run: runtimes, providers, processor, memory, and what to do for more.
 
-use crate::runtime::provider::{self, Provider};
-use crate::runtime::{Precision, RuntimeOptions, library, precision, tract};
+use crate::runtime::{self, Availability, Precision, RUNTIMES, RuntimeEntry, RuntimeOptions, precision};
 use crate::system;
 use serde::Serialize;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Everything that was found.
 #[derive(Debug, Clone, Serialize)]
@@ -65,94 +64,39 @@ pub fn examine(options: &RuntimeOptions) -> Findings {
 }
 
 fn runtimes(options: &RuntimeOptions) -> Vec<Finding> {
-    let tract = Finding {
-        name: "tract",
-        works: true,
-        found: format!("tract {}, built in", tract::VERSION),
-        advice: None,
+    let finding = |entry: &RuntimeEntry| {
+        let Availability { works, found, remedy } = (entry.check)(options);
+        Finding { name: entry.name, works, found, advice: remedy }
     };
-    let found = library::find(&library::ONNX_RUNTIME, options.library.as_deref());
-    let library = match &found {
-        Ok(library) => Finding {
-            name: "ort",
-            works: true,
-            found: format!("onnx runtime {} at {} ({})", library.version, library.path.display(), library.how),
-            advice: None,
-        },
-        Err(reason) => Finding {
-            name: "ort",
-            works: false,
-            found: reason.to_string(),
-            advice: Some(
-                "pip download --no-deps onnxruntime, unzip the wheel, and name onnxruntime/capi/libonnxruntime.so.* \
-                 in ORT_DYLIB_PATH"
-                    .to_owned(),
-            ),
-        },
-    };
-    let gpu = [("cuda", Provider::Cuda), ("tensorrt", Provider::TensorRt)];
-    let gpu = gpu.map(|(name, provider)| provider_finding(name, provider, found.as_ref().ok()));
-    [library, openvino_finding(options)].into_iter().chain(gpu).chain([tract]).collect()
-}
-
-/// OpenVINO, and whether the processor has what it is wanted for.
-fn openvino_finding(options: &RuntimeOptions) -> Finding {
-    let name = "openvino";
-    match library::find(&library::OPENVINO, options.openvino.as_deref()) {
-        Ok(library) => Finding {
-            name,
-            works: true,
-            found: format!("openvino {} at {} ({})", library.version, library.path.display(), library.how),
-            advice: None,
-        },
-        Err(reason) => Finding {
-            name,
-            works: false,
-            found: reason.to_string(),
-            advice: precision::bf16_feature().map(|feature| {
-                format!(
-                    "the processor has {feature}: pip download --no-deps openvino, unzip the wheel, name \
-                     openvino/libs/libopenvino_c.so.* in OPENVINO_DYLIB_PATH, and --precision bf16 is about twice as quick"
-                )
-            }),
-        },
-    }
+    RUNTIMES.into_iter().map(finding).collect()
 }
 
 /// Each tier of precision, and what runs it here or what is missing.
 fn tiers(runtimes: &[Finding]) -> Vec<Tier> {
-    let works = |name: &str| runtimes.iter().any(|finding| finding.name == name && finding.works);
-    let bf16 = match (precision::bf16_feature(), works("openvino")) {
-        (Some(feature), true) => (true, format!("openvino, on {feature}")),
-        (Some(feature), false) => (false, format!("the processor has {feature}; openvino is missing")),
-        (None, _) => {
-            let how = format!("needs a processor with {}", precision::BF16.join(" or "));
-            (false, how + "; in f32 graphs exported --with winograd are quicker")
-        }
-    };
-    let f16 = match (works("cuda"), works("tensorrt")) {
-        (false, false) => (false, "needs cuda or tensorrt, and graphs exported for it".to_owned()),
-        _ => (true, "graphs exported for cuda or tensorrt".to_owned()),
-    };
-    let f32 = (true, "every runtime; the reference's numbers".to_owned());
-    let tier = |precision: Precision, (works, how)| Tier { name: precision.name(), works, how };
-    vec![tier(Precision::F32, f32), tier(Precision::Bf16, bf16), tier(Precision::F16, f16)]
+    let settled = Precision::ALL.into_iter().filter(|precision| *precision != Precision::Auto);
+    settled.map(|precision| tier(precision, runtimes)).collect()
 }
 
-/// What a provider needs is looked for; whether a device answers shows when a graph is opened on it.
-fn provider_finding(name: &'static str, provider: Provider, library: Option<&library::Library>) -> Finding {
-    let missing =
-        |found: String| Finding { name, works: false, found, advice: Some(provider::advice(provider)) };
-    let Some(library) = library else { return missing("needs onnx runtime, which was not found".to_owned()) };
-    if let Some(what) = provider::missing(provider, &library.path, Path::new("/")) {
-        return missing(what);
+fn tier(precision: Precision, runtimes: &[Finding]) -> Tier {
+    let rows = || RUNTIMES.into_iter().filter_map(|entry| Some((entry, entry.tier(precision)?)));
+    let works = |name: &str| runtimes.iter().any(|finding| finding.name == name && finding.works);
+    let name = precision.name();
+    if rows().count() == RUNTIMES.len() {
+        return Tier { name, works: true, how: "every runtime; the reference's numbers".to_owned() };
     }
-    let file = provider.file().unwrap_or_default();
-    Finding {
-        name,
-        works: true,
-        found: format!("{file} beside onnx runtime, and an NVIDIA device"),
-        advice: None,
+    let working: Vec<_> = rows().filter(|(entry, _)| works(entry.name)).collect();
+    let able = if working.is_empty() { rows().collect() } else { working.clone() };
+    let names = able.iter().map(|(entry, _)| entry.name).collect::<Vec<_>>().join(" or ");
+    let here = able.iter().map(|(_, tier)| (tier.here)()).find(Result::is_ok);
+    match (here, working.is_empty()) {
+        (Some(Ok(why)), false) => Tier { name, works: true, how: format!("{names}: {why}") },
+        (Some(Ok(why)), true) => Tier { name, works: false, how: format!("needs {names}: {why}") },
+        _ => {
+            let needs = able.iter().map(|(_, tier)| tier.needs).take(1);
+            let otherwise = able.iter().filter_map(|(_, tier)| tier.otherwise).take(1);
+            let how = needs.chain(otherwise).collect::<Vec<_>>().join("; ");
+            Tier { name, works: false, how: format!("needs {how}") }
+        }
     }
 }
 
@@ -182,9 +126,17 @@ impl fmt::Display for Findings {
 
 impl Findings {
     /// What `--runtime auto` takes in f32, and what `--precision auto` takes.
-    fn automatic(&self) -> (&'static str, &'static str) {
-        let ort = self.runtimes.iter().any(|finding| finding.name == "ort" && finding.works);
-        let bf16 = self.precisions.iter().any(|tier| tier.name == Precision::Bf16.name() && tier.works);
-        (if ort { "ort" } else { "tract" }, if bf16 { "bf16, on openvino" } else { "f32" })
+    fn automatic(&self) -> (&'static str, String) {
+        let works = |entry: &&'static RuntimeEntry| {
+            self.runtimes.iter().any(|finding| finding.name == entry.name && finding.works)
+        };
+        let first = |precision| runtime::automatic(precision).find(works).map(|entry| entry.name);
+        let here = |tier: &&Tier| tier.works && tier.name != Precision::F32.name();
+        let quicker = self.precisions.iter().filter(here).find_map(|tier| {
+            let precision = tier.name.parse().ok()?;
+            Some(format!("{precision}, on {}", first(precision)?))
+        });
+        let f32 = Precision::F32;
+        (first(f32).unwrap_or("none"), quicker.unwrap_or_else(|| f32.to_string()))
     }
 }

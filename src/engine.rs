@@ -20,6 +20,7 @@ use crate::text::{Tokenizers, Truncation};
 use crate::timing::Timings;
 use crate::turns::{Turn, Turns};
 use crate::verification::Verified;
+use kandinsky_models::families::{self, FAMILIES, Family};
 use kandinsky_models::{Component, Folder, Manifest};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -79,14 +80,10 @@ impl Engine {
     /// As [`Engine::open`]; a runtime asked for by name is never replaced by another.
     pub fn open_with(model: impl AsRef<Path>, options: &RuntimeOptions) -> Result<Self> {
         let folder = Folder::open(model.as_ref())?;
-        if folder.manifest().family != FAMILY {
-            let found = &folder.manifest().family;
-            let message = format!("the model is of the family {found:?}; this program runs {FAMILY:?}");
-            return Err(Error::new(Kind::BadModel, message));
-        }
+        let family = family(folder.manifest())?;
         let options = &crate::prebuild::fitted(options, folder.manifest())?;
         let verified = Verified::new();
-        for role in ["clip_tokenizer", "multilingual_tokenizer"] {
+        for role in family.tokenizers.all() {
             verified.check(&folder, folder.file(role)?)?;
         }
         let constants = Constants::read(&verified.check(&folder, folder.file("constants")?)?)?;
@@ -276,8 +273,13 @@ impl Engine {
     }
 }
 
-/// The family that this program runs.
-const FAMILY: &str = "kandinsky-2.1";
+/// The family of a model, which must be one that is run here.
+fn family(model: &Manifest) -> Result<&'static Family> {
+    families::find(&model.family).ok_or_else(|| {
+        let (found, known) = (&model.family, FAMILIES.map(|family| family.name).join(", "));
+        Error::new(Kind::BadModel, format!("the model is of the family {found:?}; this program runs {known}"))
+    })
+}
 
 /// Reads a fitted prior of a kind.
 fn fitted(file: &Path, kind: PriorKind) -> Result<FittedPrior> {

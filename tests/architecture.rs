@@ -1,6 +1,10 @@
 //! The shape of the code is a test: who may use whom, where unsafe may stand, what every file says.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "architecture/files.rs"]
+mod files;
+
+use files::Files;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use syn::visit::Visit;
 
@@ -29,7 +33,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("guidance", "error math tensor"),
     ("sampler", "error math predict profile rng schedule tensor"),
     ("request", "error guidance image limits priors profile rng sampler text"),
-    ("metadata", "error image request"),
+    ("metadata", "error guidance image request"),
     ("verification", "error"),
     ("runtime", "error system residency verification tensor"),
     ("component", "error system math residency progress runtime status verification tensor text"),
@@ -42,7 +46,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("bake", "component constants error math pipeline rng runtime tensor text"),
     ("engine", "component constants error image system metadata pipeline residency prebuild priors progress request runtime stage status turns verification tensor text timing"),
     ("jobs", "engine error panics progress request turns"),
-    ("bench", "component doctor engine error guidance limits system math pipeline progress request rng runtime sampler stage tensor text"),
+    ("bench", "component doctor engine error guidance image limits system math pipeline progress request rng runtime sampler stage tensor text"),
 ];
 
 /// Other crates that only some rooms may name.
@@ -61,27 +65,191 @@ const OUTSIDE: &[(&str, &[&str])] = &[
 /// Where unsafe code may stand: the doors to a foreign library and to foreign callers.
 const UNSAFE: &[&str] = &["src/runtime/", "capi/src/pointer.rs"];
 
+/// The rooms of `export/src/`, lowest first, and the rooms that each may use.
+#[rustfmt::skip]
+const EXPORT_ROOMS: &[(&str, &str)] = &[
+    ("error", ""),
+    ("number", ""),
+    ("weights", "error"),
+    ("target", ""),
+    ("rewrites", "error target"),
+    ("staging", "error"),
+    ("checkpoint_file", "error weights"),
+    ("manifest_file", "error"),
+    ("read", "error weights"),
+    ("graph", "error number rewrites target weights"),
+    ("block", "error graph number rewrites"),
+    ("config", "block error number"),
+    ("arch", "block config error graph rewrites weights"),
+    ("synthetic", "error number weights"),
+    ("checkpoint", "arch error read synthetic weights"),
+    ("clip_tokenizer", "checkpoint error"),
+    ("tokenizers", "checkpoint clip_tokenizer error"),
+    ("schedulers", "checkpoint error"),
+    ("request", "checkpoint error rewrites target"),
+    ("constants", "checkpoint_file error manifest_file read weights"),
+    ("manifest", "arch checkpoint constants error request schedulers tokenizers"),
+    ("mirror", "arch checkpoint checkpoint_file error request staging synthetic weights"),
+    ("pipeline", "arch checkpoint constants error manifest manifest_file read request staging tokenizers weights"),
+];
+
+/// Our crates, lowest first: where each lies, the crates of ours that it may build on, and what it must not know.
+const CRATES: &[Crate] = &[
+    Crate {
+        name: "kandinsky-models",
+        folder: "models",
+        uses: "",
+        never: &[RUNTIMES, PROGRAM, HTTP, PICTURES, TEXT],
+    },
+    Crate {
+        name: "kandinsky-export",
+        folder: "export",
+        uses: "kandinsky-models",
+        never: &[RUNTIMES, PROGRAM, HTTP, PICTURES],
+    },
+    Crate { name: "kandinsky", folder: ".", uses: "kandinsky-models", never: &[PROGRAM, HTTP, C] },
+    Crate {
+        name: "kandinsky-capi",
+        folder: "capi",
+        uses: "kandinsky",
+        never: &[RUNTIMES, PROGRAM, HTTP, PICTURES, TEXT],
+    },
+    Crate {
+        name: "kandinsky-cli",
+        folder: "cli",
+        uses: "kandinsky kandinsky-export kandinsky-models",
+        never: &[RUNTIMES, HTTP, PICTURES, TEXT, C],
+    },
+];
+
+/// A crate of the workspace.
+struct Crate {
+    name: &'static str,
+    folder: &'static str,
+    uses: &'static str,
+    never: &'static [&'static [&'static str]],
+}
+
+/// What runs graphs.
+const RUNTIMES: &[&str] = &["ort", "openvino", "openvino-sys", "tract-linalg", "tract-onnx", "libloading"];
+/// What a command line is made of.
+const PROGRAM: &[&str] = &["clap", "clap_complete", "ctrlc", "indicatif"];
+/// What talks to other machines.
+const HTTP: &[&str] = &["axum", "curl", "hyper", "reqwest", "tiny_http", "tokio", "ureq"];
+/// What reads and writes pictures.
+const PICTURES: &[&str] = &["image", "png"];
+/// What cuts texts into tokens.
+const TEXT: &[&str] = &["tokenizers"];
+/// What speaks C.
+const C: &[&str] = &["cbindgen", "libc"];
+
 #[test]
-fn rooms_use_only_what_the_table_allows() {
-    let rooms: BTreeMap<&str, Vec<&str>> =
-        ROOMS.iter().map(|(room, uses)| (*room, uses.split_whitespace().collect())).collect();
+fn crates_use_only_what_the_table_allows() {
+    let mut known = BTreeSet::new();
+    for krate in CRATES {
+        let text = std::fs::read_to_string(root().join(krate.folder).join("Cargo.toml")).unwrap();
+        assert!(
+            text.contains(&format!("name = \"{}\"", krate.name)),
+            "{} is not in {}",
+            krate.name,
+            krate.folder
+        );
+        let used = dependencies(&text);
+        let allowed: BTreeSet<&str> = krate.uses.split_whitespace().collect();
+        assert!(allowed.is_subset(&known), "{} uses a crate at its height or above", krate.name);
+        known.insert(krate.name);
+        for own in used.iter().filter(|name| name.starts_with("kandinsky")) {
+            assert!(allowed.contains(own.as_str()), "{} may not use {own}", krate.name);
+        }
+        for outside in krate.never.iter().copied().flatten() {
+            assert!(!used.contains(*outside), "{} may not use the crate {outside}", krate.name);
+        }
+    }
+}
+
+/// Names of the crates that a `Cargo.toml` builds on, without those of its tests.
+fn dependencies(text: &str) -> BTreeSet<String> {
+    let mut inside = false;
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            inside = line.ends_with("dependencies]") && !line.contains("dev-") && !line.contains("workspace");
+        } else if inside
+            && let Some(name) = line.split(['.', ' ', '=']).next().filter(|name| !name.is_empty())
+        {
+            found.insert(name.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn rooms_use_only_what_the_tables_allow() {
+    let mut wrong = Vec::new();
+    for (folder, table) in [("src", ROOMS), ("export/src", EXPORT_ROOMS)] {
+        let files = Files::of(folder);
+        for room in files.rooms() {
+            if table.iter().all(|(known, _)| *known != room) {
+                wrong.push(format!("{folder}: the room {room} is not in the table"));
+            }
+        }
+        for (file, room, used) in files.between_rooms() {
+            let allowed = table.iter().find(|(known, _)| *known == room).map_or("", |(_, uses)| *uses);
+            if allowed.split_whitespace().all(|allowed| allowed != used) {
+                wrong.push(format!("{folder}: {file}: {room} may not use {used}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_tables_have_no_cycle_and_no_room_that_is_gone() {
+    for (folder, table) in [("src", ROOMS), ("export/src", EXPORT_ROOMS)] {
+        let mut known = BTreeSet::new();
+        for (room, uses) in table {
+            for used in uses.split_whitespace() {
+                assert!(
+                    known.contains(used),
+                    "{folder}: {room} uses {used}, which stands at its height or above"
+                );
+            }
+            known.insert(*room);
+            let file = root().join(folder).join(format!("{room}.rs"));
+            assert!(
+                file.exists() || root().join(folder).join(room).exists(),
+                "{folder}: there is no room {room}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_file_uses_itself_in_a_circle() {
+    let circles = ["models/src", "export/src", "src", "capi/src", "cli/src"]
+        .map(|folder| (folder, Files::of(folder).circle()));
+    let found: Vec<String> =
+        circles.into_iter().filter_map(|(folder, circle)| Some(format!("{folder}: {}", circle?))).collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn documents_name_every_runtime() {
+    let names: Vec<String> = kandinsky::runtime::names().map(|name| format!("`{name}`")).collect();
+    let listed = format!("`runtime` ({})", names.join(", "));
+    for document in ["docs/c_api.md", "capi/include/kandinsky.h", "capi/src/engine.rs"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        assert!(text.contains(&listed), "{document} does not list {listed}");
+    }
+}
+
+#[test]
+fn outside_crates_are_known_to_their_rooms_alone() {
     let mut wrong = Vec::new();
     for (path, file) in sources("src") {
         let room = room_of(&path);
-        if room == "lib" || room == "bin" {
-            continue;
-        }
-        let Some(allowed) = rooms.get(room.as_str()) else {
-            wrong.push(format!("{}: the room {room} is not in the table", path.display()));
-            continue;
-        };
         let mut paths = Paths::default();
         paths.visit_file(&file);
-        for used in paths.own.iter().filter(|used| **used != room) {
-            if !allowed.contains(&used.as_str()) {
-                wrong.push(format!("{}: {room} may not use {used}", path.display()));
-            }
-        }
         for (outside, may) in OUTSIDE {
             if paths.names(outside) && !may.contains(&room.as_str()) {
                 wrong.push(format!("{}: {room} may not use the crate {outside}", path.display()));
@@ -92,40 +260,8 @@ fn rooms_use_only_what_the_table_allows() {
 }
 
 #[test]
-fn the_table_has_no_cycle_and_no_room_that_is_gone() {
-    let mut known = BTreeSet::new();
-    for (room, uses) in ROOMS {
-        for used in uses.split_whitespace() {
-            assert!(known.contains(used), "{room} uses {used}, which stands at its height or above");
-        }
-        known.insert(*room);
-        let file = root().join("src").join(format!("{room}.rs"));
-        let folder = root().join("src").join(room);
-        assert!(file.exists() || folder.exists(), "there is no room {room}");
-    }
-}
-
-#[test]
-fn crates_point_one_way() {
-    for (file, source) in sources("models/src") {
-        let mut paths = Paths::default();
-        paths.visit_file(&source);
-        for other in ["kandinsky", "kandinsky_export", "ort", "tract_onnx"] {
-            assert!(!paths.first.contains(other), "{}: models may not use {other}", file.display());
-        }
-    }
-    for (file, source) in sources("export/src") {
-        let mut paths = Paths::default();
-        paths.visit_file(&source);
-        for other in ["kandinsky", "ort", "tract_onnx"] {
-            assert!(!paths.first.contains(other), "{}: export may not use {other}", file.display());
-        }
-    }
-}
-
-#[test]
 fn every_file_says_what_it_is_for() {
-    for room in ["src", "models/src", "export/src", "tests"] {
+    for room in ["src", "models/src", "export/src", "capi/src", "cli/src", "tests"] {
         for (path, _) in sources(room) {
             let text = std::fs::read_to_string(root().join(&path)).unwrap();
             assert!(text.starts_with("//!"), "{} does not begin with //!", path.display());
@@ -135,7 +271,7 @@ fn every_file_says_what_it_is_for() {
 
 #[test]
 fn unsafe_stands_only_at_the_foreign_doors() {
-    for room in ["src", "models/src", "export/src"] {
+    for room in ["src", "models/src", "export/src", "capi/src", "cli/src"] {
         for (path, file) in sources(room) {
             let mut found = Unsafe::default();
             found.visit_file(&file);
@@ -147,7 +283,7 @@ fn unsafe_stands_only_at_the_foreign_doors() {
 
 #[test]
 fn every_exception_to_a_lint_has_a_reason() {
-    for room in ["src", "models/src", "export/src", "tests"] {
+    for room in ["src", "models/src", "export/src", "capi/src", "cli/src", "tests"] {
         for (path, file) in sources(room) {
             let mut found = Exceptions::default();
             found.visit_file(&file);
@@ -163,11 +299,10 @@ fn every_exception_to_a_lint_has_a_reason() {
     }
 }
 
-/// Paths in a file: rooms behind `crate::`, first parts of all paths, and what `use` brought in from our own
-/// rooms, which may be called as a crate is.
+/// Paths in a file: first parts of all paths, and what `use` brought in from our own rooms, which may be called as a
+/// crate is.
 #[derive(Default)]
 struct Paths {
-    own: BTreeSet<String>,
     first: BTreeSet<String>,
     brought: BTreeSet<String>,
 }
@@ -201,11 +336,6 @@ impl Paths {
     fn note(&mut self, parts: &[String]) {
         if let Some(first) = parts.first() {
             self.first.insert(first.clone());
-        }
-        if parts.first().is_some_and(|p| p == "crate")
-            && let Some(room) = parts.get(1)
-        {
-            self.own.insert(room.clone());
         }
     }
 }

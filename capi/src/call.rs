@@ -1,6 +1,6 @@
 //! The boundary that every exported function is called through.
 
-use crate::error::Failure;
+use crate::failure::Failure;
 use crate::handle::Handle;
 use crate::pointer::OptOut;
 use kandinsky::error::{Error, Kind, Result};
@@ -24,7 +24,7 @@ macro_rules! exported {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name(
             $($arg: $ty,)*
-            $($error: $crate::pointer::OptOut<$crate::handle::Handle<$crate::error::Failure>>,)?
+            $($error: $crate::pointer::OptOut<$crate::handle::Handle<$crate::failure::Failure>>,)?
         ) -> $crate::call::Status {
             #[allow(unused_imports, reason = "not every function has arguments")]
             use $crate::pointer::Argument as _;

@@ -1,10 +1,10 @@
 //! `kd_engine`: a model folder on a runtime, shared by every thread.
 
 use crate::call::{exported, may_wait};
+use crate::draft::Draft;
 use crate::handle::{Handle, Kept};
 use crate::picture::Held;
 use crate::pointer::{OptText, Out, TextBuffer};
-use crate::request::Draft;
 use kandinsky::engine::{Engine, find_model};
 use kandinsky::error::{Error, Kind, Result};
 use kandinsky::limits;

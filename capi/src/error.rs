@@ -1,27 +1,11 @@
 //! `kd_error`: what there is to say of a failed call.
 
 use crate::call::exported;
-use crate::handle::{Handle, Kept};
+use crate::failure::Failure;
+use crate::handle::Handle;
 use crate::pointer::{Out, Text, TextBuffer};
 use kandinsky::error::{Error, Kind, Result};
 use kandinsky::limits;
-
-/// A failed call.
-pub struct Failure {
-    error: Error,
-    call: &'static str,
-}
-
-impl Kept for Failure {
-    const NAME: &'static str = "an error";
-}
-
-impl Failure {
-    /// The failure of the function `call`.
-    pub const fn new(error: Error, call: &'static str) -> Self {
-        Self { error, call }
-    }
-}
 
 exported! {
     /// What an error says. `key` is one of:

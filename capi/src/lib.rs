@@ -14,8 +14,10 @@
 
 pub mod call;
 pub mod constants;
+pub mod draft;
 pub mod engine;
 pub mod error;
+pub mod failure;
 pub mod handle;
 pub mod job;
 pub mod library;

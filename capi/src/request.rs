@@ -2,65 +2,14 @@
 
 use crate::call::exported;
 use crate::engine::Shared;
-use crate::handle::{Handle, Kept};
+use crate::handle::Handle;
 use crate::picture::Held;
 use crate::pointer::{Out, Text, TextBuffer};
-use kandinsky::error::{Error, Kind, Result};
+use kandinsky::error::Result;
 use kandinsky::limits;
-use kandinsky::request::{Input, Request, json, keys};
-use serde::Serialize;
-use serde_json::{Map, Value};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use kandinsky::request::{Request, json, keys};
 
-/// A request in the making: its JSON, and the pictures in memory that the JSON names by their hash.
-#[derive(Default)]
-pub struct Draft(Mutex<Parts>);
-
-#[derive(Default, Clone)]
-struct Parts {
-    json: Map<String, Value>,
-    pictures: Vec<Input>,
-}
-
-impl Kept for Draft {
-    const NAME: &'static str = "a request";
-}
-
-impl Draft {
-    /// The request as it is now.
-    pub(super) fn request(&self) -> Result<Request> {
-        let Parts { json, pictures } = self.parts().clone();
-        Ok(Request::from_object(&json)?.with_pictures(&pictures))
-    }
-
-    fn parts(&self) -> MutexGuard<'_, Parts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Parts {
-    /// Changes the JSON, or leaves it as it was.
-    fn change(&mut self, change: impl FnOnce(&mut Map<String, Value>) -> Result<()>) -> Result<()> {
-        let mut json = self.json.clone();
-        change(&mut json)?;
-        // Of a start and of a mix, a part may still be missing.
-        let whole = |name: &String| !["start", "mix"].contains(&name.as_str());
-        let checkable = json.iter().filter(|(name, _)| whole(name));
-        Request::from_object(&checkable.map(|(name, value)| (name.clone(), value.clone())).collect())?;
-        self.json = json;
-        Ok(())
-    }
-
-    fn keep(&mut self, picture: Input) -> Result<()> {
-        self.pictures.retain(|held| held.sha256() != picture.sha256());
-        if self.pictures.len() >= limits::REQUEST_PICTURES {
-            let message = format!("a request holds {} pictures at most", limits::REQUEST_PICTURES);
-            return Err(Error::new(Kind::BadRequest, message));
-        }
-        self.pictures.push(picture);
-        Ok(())
-    }
-}
+pub(super) use crate::draft::{Draft, written};
 
 exported! {
     /// A request with nothing set: what is not set comes from the model. A request may be used for any number of
@@ -145,9 +94,4 @@ fn check(
 
 fn free(request: Handle<Draft>) -> Result<()> {
     request.free().map(drop)
-}
-
-/// JSON of anything that can be serialised.
-pub(super) fn written(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|e| Error::new(Kind::Internal, format!("no JSON: {e}")))
 }

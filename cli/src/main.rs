@@ -24,6 +24,7 @@ mod samplers;
 mod vary;
 mod verify;
 
+use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory, Parser, Subcommand};
 use kandinsky::atomic_file::{check_target, write_whole};
 use kandinsky::engine::{Engine, find_model};
@@ -31,7 +32,7 @@ use kandinsky::error::{Error, Kind, Result};
 use kandinsky::progress::CancelToken;
 use kandinsky::runtime::provider::cuda::ConvSearch;
 use kandinsky::runtime::provider::tensorrt::MAX_LEVEL;
-use kandinsky::runtime::{CacheMode, Precision, RuntimeOptions};
+use kandinsky::runtime::{self, CacheMode, Precision, RuntimeOptions};
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::Write;
@@ -75,7 +76,7 @@ enum Command {
 #[derive(clap::Args, Clone, Debug)]
 struct RuntimeArgs {
     /// Runtime: auto takes ONNX Runtime where it is found and tract elsewhere
-    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = kandinsky::runtime::NAMES)]
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = PossibleValuesParser::new(runtime::names()))]
     runtime: String,
     /// The ONNX Runtime library to load; else ORT_DYLIB_PATH, beside the executable, the loader's names
     #[arg(long, value_name = "FILE")]

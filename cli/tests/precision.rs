@@ -238,9 +238,9 @@ fn what_a_runtime_does_not_compute_in_is_refused() {
     for (runtime, precision, reason) in [
         ("ort", "bf16", "ort does not compute in bf16; openvino does"),
         ("tract", "bf16", "tract does not compute in bf16; openvino does"),
-        ("ort", "f16", "f16 is for the runtimes cuda and tensorrt"),
-        ("auto", "f16", "f16 is for the runtimes cuda and tensorrt"),
-        ("openvino", "f16", "f16 is for the runtimes cuda and tensorrt"),
+        ("ort", "f16", "ort does not compute in f16; cuda and tensorrt do"),
+        ("auto", "f16", "auto does not compute in f16; cuda and tensorrt do"),
+        ("openvino", "f16", "openvino does not compute in f16; cuda and tensorrt do"),
     ] {
         let said = refusal(&["--runtime", runtime, "--precision", precision]);
         assert!(said.contains(reason), "{runtime} {precision}: {said}");

@@ -9,6 +9,7 @@ use crate::read;
 use crate::synthetic::Synthetic;
 use crate::weights::Weights;
 use crate::{Error, Result};
+use kandinsky_models::KANDINSKY_2_1;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -70,10 +71,11 @@ impl Checkpoint {
         let named = |names: [&str; 2]| names.iter().map(|name| root.join(name)).find(|path| path.is_dir());
         let needed =
             |names: [&str; 2]| named(names).ok_or_else(|| Error::MissingFile(root.join(names.join(" or "))));
+        let hub = &KANDINSKY_2_1.repositories;
         Ok(Self {
-            prior: needed(["kandinsky-2-1-prior", "prior"])?,
-            decoder: needed(["kandinsky-2-1", "decoder"])?,
-            inpaint: named(["kandinsky-2-1-inpaint", "inpaint"]),
+            prior: needed([hub.prior, "prior"])?,
+            decoder: needed([hub.decoder, "decoder"])?,
+            inpaint: named([hub.inpaint, "inpaint"]),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::checkpoint_file::{self, Stored};
 use crate::weights::Weights;
-use crate::{Error, Result, manifest, read};
+use crate::{Error, Result, manifest_file, read};
 use kandinsky_models::{FileEntry, Folder};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +38,7 @@ pub fn add_constants(folder: &Path, tensors: &[Constant]) -> Result<()> {
     }
     let entry = held.write(folder)?;
     manifest.files.insert(ROLE.to_owned(), entry);
-    manifest::write(folder, &manifest)
+    manifest_file::write(folder, &manifest)
 }
 
 /// Writes the first `constants.safetensors` of a model folder.

@@ -31,6 +31,7 @@ mod constants;
 mod error;
 pub mod graph;
 mod manifest;
+mod manifest_file;
 mod mirror;
 mod number;
 mod pipeline;
@@ -40,6 +41,7 @@ pub mod rewrites;
 mod schedulers;
 mod staging;
 pub mod synthetic;
+pub mod target;
 mod tokenizers;
 pub mod weights;
 

@@ -5,11 +5,11 @@ use crate::checkpoint::{Checkpoint, Config, Part};
 use crate::request::Request;
 use crate::tokenizers::{self, Prepared};
 use crate::{Error, Result, constants, schedulers};
-use kandinsky_models::Manifest;
-use kandinsky_models::manifest::{ClipImage, Defaults, FILE_NAME, FORMAT, Latent, Source, Text, Tokenizer};
+use kandinsky_models::manifest::{ClipImage, Defaults, FORMAT, Latent, Source, Text, Tokenizer};
+use kandinsky_models::{KANDINSKY_2_1, Manifest};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What the configs say, before any graph or file is written.
 pub(crate) struct Described {
@@ -34,7 +34,7 @@ pub(crate) fn describe(request: &Request, parts: &[Part], bare: bool) -> Result<
     let Checkpoint { prior, decoder, .. } = &request.checkpoint;
     let (mut schedulers, mut sources) = schedulers::read(prior, decoder)?;
     if let Some(on) = request.defaults.thresholding {
-        schedulers::set(&mut schedulers, "ddpm", "thresholding", on.into());
+        schedulers::set(&mut schedulers, KANDINSKY_2_1.schedulers.ddpm, "thresholding", on.into());
     }
     let processor = Config::read(&prior.join("image_processor/preprocessor_config.json"))?;
     let clip_image = clip_image(&processor, config(Kind::ImageEncoder)?)?;
@@ -49,7 +49,7 @@ pub(crate) fn describe(request: &Request, parts: &[Part], bare: bool) -> Result<
     };
     let manifest = Manifest {
         format: FORMAT,
-        family: "kandinsky-2.1".to_owned(),
+        family: KANDINSKY_2_1.name.to_owned(),
         name: request.name.clone(),
         precision: request.stored(),
         target: request.target,
@@ -64,21 +64,6 @@ pub(crate) fn describe(request: &Request, parts: &[Part], bare: bool) -> Result<
         schedulers,
     };
     Ok(Described { manifest, tokenizers, sources })
-}
-
-/// Writes `model.json` as a whole.
-///
-/// # Errors
-/// When it cannot be written.
-pub(crate) fn write(folder: &Path, manifest: &Manifest) -> Result<()> {
-    let (path, partial) = (folder.join(FILE_NAME), folder.join(format!("{FILE_NAME}.partial")));
-    let text = serde_json::to_string_pretty(manifest)
-        .map_err(|e| Error::Drawing { graph: FILE_NAME.to_owned(), reason: e.to_string() })?;
-    let written = std::fs::write(&partial, text + "\n").and_then(|()| std::fs::rename(&partial, &path));
-    written.map_err(|e| {
-        let _ = std::fs::remove_file(&partial);
-        Error::io(&path, "written", e)
-    })
 }
 
 fn configs(parts: &[Part], kind: Kind) -> Result<&Config> {
@@ -158,16 +143,16 @@ fn halvings(config: &Config) -> Result<usize> {
 }
 
 fn defaults(request: &Request, unet: &Config, latent: &Latent) -> Result<Defaults> {
-    let own = &request.defaults;
+    let (own, usual) = (&request.defaults, &KANDINSKY_2_1.defaults);
     let trained = unet.whole("sample_size")?.saturating_mul(latent.factor);
     Ok(Defaults {
-        steps: own.steps.unwrap_or(50),
-        guidance: own.guidance.unwrap_or(4.0),
-        prior_steps: own.prior_steps.unwrap_or(25),
-        prior_guidance: own.prior_guidance.unwrap_or(4.0),
+        steps: own.steps.unwrap_or(usual.steps),
+        guidance: own.guidance.unwrap_or(usual.guidance),
+        prior_steps: own.prior_steps.unwrap_or(usual.prior_steps),
+        prior_guidance: own.prior_guidance.unwrap_or(usual.prior_guidance),
         width: own.width.unwrap_or(trained),
         height: own.height.unwrap_or(trained),
-        sampler: own.sampler.clone().unwrap_or_else(|| "ddim".to_owned()),
+        sampler: own.sampler.clone().unwrap_or_else(|| KANDINSKY_2_1.samplers.decoder.to_owned()),
     })
 }
 
@@ -218,13 +203,17 @@ fn text(checkpoint: &Checkpoint, parts: &[Part], bare: bool) -> Result<Texts> {
     let clip = if bare && !folder.is_dir() {
         tokenizers::ids_of_config(clip_config, clip_positions)?
     } else {
-        add(&mut prepared, "clip_tokenizer", tokenizers::clip(&folder, clip_positions)?)
+        add(&mut prepared, KANDINSKY_2_1.tokenizers.clip, tokenizers::clip(&folder, clip_positions)?)
     };
     let folder = checkpoint.decoder.join("tokenizer");
     let multilingual = if bare && !folder.is_dir() {
         tokenizers::ids_of_config(config, positions)?
     } else {
-        add(&mut prepared, "multilingual_tokenizer", tokenizers::multilingual(&folder, positions)?)
+        add(
+            &mut prepared,
+            KANDINSKY_2_1.tokenizers.multilingual,
+            tokenizers::multilingual(&folder, positions)?,
+        )
     };
     Ok((Text { clip, multilingual }, prepared))
 }

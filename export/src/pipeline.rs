@@ -8,7 +8,7 @@ use crate::request::{self, Meter, Progress, Report, Request};
 use crate::staging::Staging;
 use crate::tokenizers::Prepared;
 use crate::weights::Weights;
-use crate::{Error, Result, read};
+use crate::{Error, Result, manifest_file, read};
 use kandinsky_models::hash::{Hasher, of_bytes};
 use kandinsky_models::manifest::{FILE_NAME, Precision, Target};
 use kandinsky_models::{FileEntry, Folder, Manifest};
@@ -162,7 +162,7 @@ fn write(
         let sha256 = hash(&path, &name, &mut meter)?;
         manifest.source.files.insert(name, sha256);
     }
-    manifest::write(folder, &manifest)
+    manifest_file::write(folder, &manifest)
 }
 
 fn write_graphs(

@@ -2,9 +2,10 @@
 
 use crate::checkpoint::{Checkpoint, Origin};
 use crate::rewrites::{Rewrites, Style};
+use crate::target::rules;
 use crate::{Error, Result};
 use kandinsky_models::manifest::{Precision, Target};
-use kandinsky_models::{Component, Manifest};
+use kandinsky_models::{Component, KANDINSKY_2_1, Manifest};
 use std::path::PathBuf;
 
 /// What to export, and how.
@@ -44,8 +45,8 @@ impl Request {
             precision: Precision::F32,
             target: Target::Portable,
             rewrites: Rewrites::default(),
-            name: "kandinsky-2.1".to_owned(),
-            description: "Kandinsky 2.1".to_owned(),
+            name: KANDINSKY_2_1.name.to_owned(),
+            description: KANDINSKY_2_1.title.to_owned(),
             licence: None,
             defaults: Overrides::default(),
             force: false,
@@ -59,7 +60,7 @@ impl Request {
 
     /// How weights are stored: graphs for GPUs have f16 whatever was asked.
     pub fn stored(&self) -> Precision {
-        if self.target.is_portable() { self.precision } else { Precision::F16 }
+        if rules(self.target).f16 { Precision::F16 } else { self.precision }
     }
 }
 

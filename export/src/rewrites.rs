@@ -1,6 +1,7 @@
 //! Rewrites: other ways of drawing the same numbers, and graphs that a folder can have besides. One line in
 //! [`Rewrite::ALL`] and one in [`Rewrite::facts`] each.
 
+use crate::target::rules;
 use crate::{Error, Result};
 use kandinsky_models::manifest::{Precision, Target};
 use std::collections::BTreeSet;
@@ -154,7 +155,7 @@ pub struct Style {
 impl Style {
     /// Drawings for a target; those for GPUs have no rewrites.
     pub fn of(target: Target, rewrites: &Rewrites) -> Self {
-        let rewrites = if target.is_portable() { rewrites.clone() } else { Rewrites::none() };
+        let rewrites = if rules(target).rewrites { rewrites.clone() } else { Rewrites::none() };
         Self { target, rewrites }
     }
 

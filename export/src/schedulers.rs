@@ -6,6 +6,7 @@
 
 use crate::checkpoint::Config;
 use crate::{Error, Result};
+use kandinsky_models::KANDINSKY_2_1;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,8 @@ pub fn read(prior: &Path, decoder: &Path) -> Result<(BTreeMap<String, Value>, Ve
     };
     let files = [Some(&prior), Some(&main), ddim.as_ref(), ddpm.as_ref()];
     let files = files.into_iter().flatten().map(|scheduler| scheduler.config.path.clone()).collect();
-    let roles = [("prior", prior.config.value), ("ddim", ddim_value), ("ddpm", ddpm_value)];
+    let known = &KANDINSKY_2_1.schedulers;
+    let roles = [(known.prior, prior.config.value), (known.ddim, ddim_value), (known.ddpm, ddpm_value)];
     Ok((roles.map(|(role, value)| (role.to_owned(), value)).into(), files))
 }
 

@@ -3,13 +3,14 @@
 use crate::checkpoint::{Config, read_text};
 use crate::clip_tokenizer::{self, Special, Token};
 use crate::{Error, Result};
+use kandinsky_models::KANDINSKY_2_1;
 use kandinsky_models::manifest::Tokenizer;
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Tokens of a multilingual prompt; the reference pipeline's `max_length`, which no config states.
-const MULTILINGUAL_TOKENS: usize = 77;
+const MULTILINGUAL_TOKENS: usize = KANDINSKY_2_1.prompt_tokens;
 
 /// A tokeniser on its way into a model folder.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@
 //! writes such folders and `kandinsky` runs them; neither knows more of the other than this crate.
 
 mod error;
+pub mod families;
 pub mod folder;
 pub mod hash;
 pub mod manifest;
@@ -14,5 +15,6 @@ pub mod operations;
 pub mod path;
 
 pub use error::{Error, Result};
+pub use families::{FAMILIES, Family, KANDINSKY_2_1};
 pub use folder::Folder;
 pub use manifest::{Component, FileEntry, GraphSpec, Manifest};

@@ -91,6 +91,11 @@ pub fn angle(sin: f64, cos: f64) -> f64 {
     })
 }
 
+/// A share in per cent.
+pub fn percent(share: f64) -> f64 {
+    share * 100.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

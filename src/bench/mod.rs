@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::request::{Request, Size};
-use crate::runtime::RuntimeOptions;
+use crate::runtime::{self, RuntimeOptions};
 use kandinsky_models::{Component, operations};
 use memory::Watermark;
 use stages::{Bench, Stage};
@@ -68,7 +68,7 @@ pub fn run(model: &Path, options: &Options, tell: &mut dyn FnMut(&str)) -> Resul
     limits::REPEAT.check(options.repeat)?;
     let chosen = stages::choose(&options.stages)?;
     let engine = Engine::open_with(model, &options.runtime)?;
-    if options.profile && !engine.runtime().starts_with("onnx runtime") {
+    if options.profile && !engine.with_networks(|networks| Ok(networks.runtime_entry().profiles))? {
         let message = format!("only onnx runtime profiles operators, and this is {}", engine.runtime());
         return Err(Error::new(Kind::BadRequest, message));
     }
@@ -170,7 +170,7 @@ fn profiled(
     for (place, stage) in chosen.iter().copied().filter(|stage| stage.warms()).enumerate() {
         let own = folder.path().join(place.to_string());
         std::fs::create_dir(&own).map_err(failed)?;
-        let runtime = profiling(&options.runtime, &own);
+        let runtime = profiling(&options.runtime, &own)?;
         let engine = Engine::open_with(model, &runtime)?;
         let bench = Bench::new(&engine, request(options))?;
         let graphs = names(&stage.graphs(&bench, stage.name)?);
@@ -195,10 +195,9 @@ fn profiled(
     Ok(all)
 }
 
-fn profiling(options: &RuntimeOptions, folder: &Path) -> RuntimeOptions {
-    let automatic = options.runtime.is_empty() || options.runtime == "auto";
-    let runtime = if automatic { "ort".to_owned() } else { options.runtime.clone() };
-    RuntimeOptions { runtime, profile: Some(folder.to_owned()), ..options.clone() }
+fn profiling(options: &RuntimeOptions, folder: &Path) -> Result<RuntimeOptions> {
+    let runtime = runtime::profiler(options)?.to_owned();
+    Ok(RuntimeOptions { runtime, profile: Some(folder.to_owned()), ..options.clone() })
 }
 
 /// Names of graphs, in the order in which a picture passes through them.

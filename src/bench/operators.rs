@@ -77,14 +77,10 @@ fn kernel(event: &Value, after: f64) -> Option<(&str, f64)> {
     counts.then_some((event.pointer("/args/op_name")?.as_str()?, took))
 }
 
-/// A share in per cent.
-pub fn percent(share: f64) -> f64 {
-    share * count(100)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math::percent;
 
     #[test]
     fn kernels_are_summed_by_operator_the_longest_first() {

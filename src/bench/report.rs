@@ -1,10 +1,10 @@
 //! What was measured, as a table and as JSON (`docs/bench.md` describes the fields).
 
 use super::memory::Watermark;
-use super::operators::percent;
 use super::stages::Bench;
 use super::{Options, names};
 use crate::error::Result;
+use crate::math::percent;
 use kandinsky_models::{Component, hash};
 use serde::Serialize;
 use std::fmt;

@@ -16,7 +16,7 @@ pub mod unet;
 use crate::error::{Error, Kind, Result};
 use crate::progress::{CancelToken, Stage};
 use crate::residency::{Plan, Rates, Step};
-use crate::runtime::{self, Graph, GraphSource, Runtime};
+use crate::runtime::{self, Graph, GraphSource, Runtime, RuntimeEntry};
 use crate::status::StatusBoard;
 use crate::system;
 use crate::tensor::{Tensor, Value};
@@ -98,6 +98,11 @@ impl Networks {
     /// UnetVariant runtime runs the graphs, with its version.
     pub fn runtime(&self) -> String {
         self.runtime.describe()
+    }
+
+    /// The row of the runtime in the table of runtimes.
+    pub fn runtime_entry(&self) -> &'static RuntimeEntry {
+        self.runtime.entry()
     }
 
     /// Names of the graphs that are open.

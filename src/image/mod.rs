@@ -8,7 +8,9 @@ mod format;
 mod grid;
 pub mod mask;
 mod metadata;
+
 pub mod movq;
+mod read_metadata;
 pub mod resize;
 mod save;
 mod size;
@@ -17,7 +19,8 @@ pub use canvas::{Canvas, Sides, View};
 pub use composite::composite;
 pub use format::Format;
 pub use mask::Mask;
-pub use metadata::{Metadata, read_metadata};
+pub use metadata::Metadata;
+pub use read_metadata::read_metadata;
 pub use save::check_target;
 pub use size::Size;
 

@@ -2,7 +2,7 @@
 //! `interpolate` is what a mix does).
 
 use super::RunContext;
-use super::embeds::Prior;
+use super::text_prior::TextPrior;
 use super::texts::PriorTexts;
 use crate::component::prior::Prefix;
 use crate::error::{Error, Kind, Result};
@@ -32,7 +32,7 @@ pub struct Diffusion<'a, 't, 'w> {
     pub mix_has_negative: bool,
 }
 
-impl Prior for Diffusion<'_, '_, '_> {
+impl TextPrior for Diffusion<'_, '_, '_> {
     fn of_prompts(&mut self, part: &Range<usize>) -> Result<(Tensor, Option<Tensor>)> {
         self.draw(&self.texts.prompts(part)?)
     }

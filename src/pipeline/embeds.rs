@@ -3,6 +3,7 @@
 use super::RunContext;
 use super::diffusion::Diffusion;
 use super::fitted::Fitted;
+use super::text_prior::TextPrior;
 use super::texts::Texts;
 use crate::component::{Networks, image_encoder};
 use crate::error::{Error, Kind, Result};
@@ -53,28 +54,6 @@ fn embed(networks: &mut Networks, input: &Input) -> Result<Tensor> {
     image_encoder::encode(networks, pixels)
 }
 
-/// Where the image embeddings of texts come from. One file each: `diffusion`, `fitted`.
-pub trait Prior {
-    /// Embeddings f32\[B,D\] of the prompts of pictures, and of what they are steered away from where that is
-    /// a text.
-    ///
-    /// # Errors
-    /// When a network fails or the caller cancels.
-    fn of_prompts(&mut self, part: &Range<usize>) -> Result<(Tensor, Option<Tensor>)>;
-
-    /// The embedding f32\[B,D\] of a text of the mix, a row a picture.
-    ///
-    /// # Errors
-    /// As [`Prior::of_prompts`].
-    fn of_mixed(&mut self, index: usize, count: usize) -> Result<Tensor>;
-
-    /// What a mix is steered away from where that is a text, as many rows as `like` has.
-    ///
-    /// # Errors
-    /// As [`Prior::of_prompts`].
-    fn of_mix_negative(&mut self, like: &Tensor) -> Result<Option<Tensor>>;
-}
-
 /// Image embeddings of the pictures of a part.
 pub fn of(
     cx: &mut RunContext<'_>,
@@ -104,7 +83,7 @@ pub fn of(
 /// The prompts, or the mix, through a prior. What is steered away from is a picture where one was given, else a
 /// text, else the picture of zeros.
 fn through(
-    prior: &mut dyn Prior,
+    prior: &mut dyn TextPrior,
     resolved: &ResolvedRequest,
     seen: &Seen,
     (part, zero): (&Range<usize>, &Tensor),
@@ -126,7 +105,7 @@ fn through(
 }
 
 /// The parts of a mix, blended, a row a picture.
-fn mixed(prior: &mut dyn Prior, resolved: &ResolvedRequest, seen: &Seen, count: usize) -> Result<Tensor> {
+fn mixed(prior: &mut dyn TextPrior, resolved: &ResolvedRequest, seen: &Seen, count: usize) -> Result<Tensor> {
     let (mut pictures, mut texts) = (seen.mixed.iter(), 0..);
     let mut parts = Vec::with_capacity(resolved.mix.len());
     for part in &resolved.mix {

@@ -1,7 +1,7 @@
 //! Image embeddings of texts without diffusion (paper, Table 3): by a fitted prior, or by none.
 
 use super::RunContext;
-use super::embeds::Prior;
+use super::text_prior::TextPrior;
 use crate::error::{Error, Kind, Result};
 use crate::progress::{Observer, Stage};
 use crate::request::ResolvedRequest;
@@ -19,7 +19,7 @@ pub struct Fitted<'a, 't, 'w> {
     pub observer: &'a mut Observer<'w>,
 }
 
-impl Prior for Fitted<'_, '_, '_> {
+impl TextPrior for Fitted<'_, '_, '_> {
     fn of_prompts(&mut self, part: &Range<usize>) -> Result<(Tensor, Option<Tensor>)> {
         let prompts: Vec<&str> = part.clone().map(|picture| self.resolved.prompt_of(picture)).collect();
         let positive = self.of(&prompts)?;

@@ -13,7 +13,7 @@ use crate::residency::{Cost, Rates, Turn};
 use crate::stage::denoise::FILM_NUMBERS;
 use kandinsky_models::manifest::Precision;
 use kandinsky_models::onnx::{GraphProto, NodeProto};
-use kandinsky_models::{Component, Folder};
+use kandinsky_models::{Component, Folder, KANDINSKY_2_1};
 use std::collections::BTreeMap;
 
 /// The turns of a request, in order. The image encoder is in them only where a picture is looked at, or its constant
@@ -120,7 +120,7 @@ fn running(
             let (attended, heads) = (points / 4, 2 * channels / head(folder, component).max(1));
             F32 * rows
                 * (rates.unet_maps * channels * points
-                    + rates.scores * heads * attended * (attended + CONTEXT))
+                    + rates.scores * heads * attended * (attended + wide(KANDINSKY_2_1.context_tokens())))
         }
         Component::MovqDecoder | Component::MovqEncoder => {
             let maps = rates.movq_maps * channels(folder, component)? * pixels;
@@ -141,9 +141,6 @@ fn running(
         | Component::InpaintContext => SMALL + weights / 200,
     })
 }
-
-/// Tokens that the UNet's attention sees beside the picture.
-const CONTEXT: u64 = 87;
 
 /// Numbers of FiLM of a row.
 fn scales(folder: &Folder) -> u64 {

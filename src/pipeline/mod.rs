@@ -9,6 +9,7 @@ pub mod embeds;
 mod fitted;
 pub mod memory_estimate;
 pub mod start;
+mod text_prior;
 mod texts;
 
 use crate::component::Networks;
@@ -31,6 +32,7 @@ use crate::stage::preview::Previewer;
 use crate::tensor::{Tensor, concat};
 use crate::timing::Timings;
 use embeds::Embeds;
+use kandinsky_models::KANDINSKY_2_1;
 use kandinsky_models::manifest::Latent;
 use start::Begin;
 use std::ops::Range;
@@ -223,8 +225,9 @@ fn guidance(cx: &RunContext<'_>, resolved: &ResolvedRequest) -> Result<Guidance>
         return Ok(guidance);
     }
     let schedulers = &cx.networks.folder().manifest().schedulers;
-    let missing = || Error::new(Kind::BadModel, "the model has no scheduler \"ddim\"");
-    let config = SchedulerConfig::parse(schedulers.get("ddim").ok_or_else(missing)?)?;
+    let role = KANDINSKY_2_1.schedulers.ddim;
+    let missing = || Error::new(Kind::BadModel, format!("the model has no scheduler {role:?}"));
+    let config = SchedulerConfig::parse(schedulers.get(role).ok_or_else(missing)?)?;
     Ok(guidance.within(resolved.guidance_interval, config.schedule()?.len()))
 }
 

@@ -8,7 +8,7 @@ use crate::priors::PriorKind;
 use crate::rng::Generator;
 use crate::sampler::{self, Role};
 use crate::text::Prompt;
-use kandinsky_models::{Component, Manifest};
+use kandinsky_models::{Component, KANDINSKY_2_1, Manifest};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -93,9 +93,9 @@ pub struct ResolvedRequest {
 }
 
 /// The prior's own sampler.
-const PRIOR_SAMPLER: &str = "unclip";
+const PRIOR_SAMPLER: &str = KANDINSKY_2_1.samplers.prior;
 /// The sampler of the profile `original` where none is asked for: the original repository's default.
-const ORIGINAL_SAMPLER: &str = "ddpm";
+const ORIGINAL_SAMPLER: &str = KANDINSKY_2_1.samplers.original;
 
 impl Request {
     /// Settles every number with the model's defaults and checks it. Pictures must have been

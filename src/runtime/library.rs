@@ -7,6 +7,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::verification;
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -71,12 +72,20 @@ static ANSWERS: AtomicBool = AtomicBool::new(false);
 /// A library that works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Library {
+    /// What it is called in sentences.
+    pub title: &'static str,
     /// Where it is.
     pub path: PathBuf,
     /// Its version, such as `1.31.1`.
     pub version: String,
     /// How it was found.
     pub how: &'static str,
+}
+
+impl fmt::Display for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} at {} ({})", self.title, self.version, self.path.display(), self.how)
+    }
 }
 
 /// Finds a library: the one named, else the one in its variable, beside the executable, in `lib/` beside it,
@@ -201,7 +210,7 @@ fn examine(wanted: &Wanted, path: &Path, how: &'static str) -> Result<Library> {
     check_elf(&path_for_good).map_err(bad)?;
     let version = probe(wanted, &path_for_good).map_err(|reason| bad(&reason))?;
     wanted.fits(&version).map_err(|reason| bad(&reason))?;
-    Ok(Library { path: path_for_good, version, how })
+    Ok(Library { title: wanted.title, path: path_for_good, version, how })
 }
 
 /// The library's version: remembered, else from a child where this process is the program, else

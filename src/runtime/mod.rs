@@ -1,31 +1,48 @@
-//! Runtimes: what opens a graph and runs it. One file a runtime, one line in [`select`].
+//! Runtimes: what opens a graph and runs it. A runtime is one file and one row of [`RUNTIMES`].
 
 pub mod cache;
+pub mod entry;
 pub mod library;
 pub mod openvino;
 pub mod ort;
 mod ort_bound;
 mod ort_compiled;
+mod ort_engine;
+mod ort_environment;
+mod ort_value;
 pub mod precision;
+mod precision_choice;
 pub mod profiled;
 pub mod provider;
+mod select;
 pub mod shapes;
 pub mod tract;
 
 use crate::error::{Error, Kind, Result};
 use crate::residency::Rates;
 use crate::tensor::{Tensor, Value};
-use kandinsky_models::manifest::{Dtype, Port, Target};
+use kandinsky_models::manifest::{Dtype, Port};
 use kandinsky_models::{Component, GraphSpec};
 use serde::Deserialize;
 use std::path::PathBuf;
 
 pub use cache::CacheMode;
+pub use entry::{Availability, Opening, RuntimeEntry};
 pub use library::answer_probe;
 pub use precision::Precision;
+pub use select::{Selection, automatic, check_target, profiler, select};
+
+/// Every runtime; `auto` considers them in this order.
+pub static RUNTIMES: [&RuntimeEntry; 5] =
+    [&ort::ENTRY, &openvino::ENTRY, &tract::ENTRY, &ort::CUDA, &ort::TENSORRT];
+
+/// The name that leaves the choice to [`select`].
+pub const AUTO: &str = "auto";
 
 /// Names of runtimes that can be asked for.
-pub const NAMES: [&str; 6] = ["auto", "ort", "openvino", "tract", "cuda", "tensorrt"];
+pub fn names() -> impl Iterator<Item = &'static str> {
+    std::iter::once(AUTO).chain(RUNTIMES.iter().map(|entry| entry.name))
+}
 
 /// A graph of a model folder whose bytes have been checked.
 #[derive(Clone)]
@@ -49,12 +66,37 @@ pub trait Runtime: Send {
     /// When the runtime refuses it.
     fn open(&self, source: &GraphSource) -> Result<Box<dyn Graph>>;
 
+    /// Its row of the table.
+    fn entry(&self) -> &'static RuntimeEntry;
+
+    /// How it would open a graph.
+    fn opening(&self, _source: &GraphSource) -> Opening {
+        Opening::Plain
+    }
+
     /// What a graph takes of memory on it.
-    fn rates(&self, source: &GraphSource) -> Rates;
+    fn rates(&self, source: &GraphSource) -> Rates {
+        (self.entry().memory)(self.opening(source))
+    }
 
     /// What the caller should know of the graphs opened since the last call.
     fn notes(&self) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// A runtime that was brought up.
+pub struct Opened {
+    /// It.
+    pub runtime: Box<dyn Runtime>,
+    /// What the caller should know of it.
+    pub note: Option<String>,
+}
+
+impl Opened {
+    /// A runtime of which there is nothing to know.
+    fn new(runtime: impl Runtime + 'static) -> Self {
+        Self { runtime: Box::new(runtime), note: None }
     }
 }
 
@@ -80,7 +122,7 @@ pub trait Graph: Send {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeOptions {
-    /// One of [`NAMES`]; empty is `auto`.
+    /// One of [`names`]; empty is [`AUTO`].
     pub runtime: String,
     /// What the networks compute in.
     pub precision: Precision,
@@ -119,81 +161,6 @@ pub struct RuntimeOptions {
     pub memory: Option<u64>,
     /// UnetVariant graphs are kept compiled for the next start.
     pub cache: CacheMode,
-}
-
-/// The runtime that was chosen, and what the caller should know of it.
-pub struct Selection {
-    /// It.
-    pub runtime: Box<dyn Runtime>,
-    /// What it computes in; never [`Precision::Auto`].
-    pub precision: Precision,
-    /// Why it is not another.
-    pub notes: Vec<String>,
-}
-
-/// Chooses a runtime for a precision. `auto` takes ONNX Runtime where its library works and tract elsewhere, and
-/// OpenVINO for bfloat16.
-///
-/// # Errors
-/// [`Kind::NoRuntime`] when a runtime or precision asked for by name does not work; it is never replaced.
-pub fn select(options: &RuntimeOptions) -> Result<Selection> {
-    if options.profile.is_some() && !matches!(options.runtime.as_str(), "ort" | "cuda" | "tensorrt") {
-        let message = "only onnx runtime profiles operators; ask for it by name";
-        return Err(Error::new(Kind::BadRequest, message));
-    }
-    let precision::Choice { precision, note } = precision::choose(options)?;
-    let (runtime, reason) = open(options, precision)?;
-    Ok(Selection { runtime, precision, notes: note.into_iter().chain(reason).collect() })
-}
-
-/// The runtime for a settled precision, and what the caller should know of it.
-fn open(options: &RuntimeOptions, precision: Precision) -> Result<(Box<dyn Runtime>, Option<String>)> {
-    let ort = |provider| ort::Ort::new(options, provider).map(boxed);
-    let openvino = || openvino::OpenVino::new(options, precision).map(boxed);
-    let tract = || boxed(tract::Tract::new(options));
-    let runtime = match options.runtime.as_str() {
-        "tract" => Ok(tract()),
-        "ort" => ort(ort::Provider::Cpu),
-        "cuda" => ort(ort::Provider::Cuda),
-        "tensorrt" => {
-            let gpu = provider::key::Gpu::find(std::path::Path::new("/"), options.device);
-            return Ok((ort(ort::Provider::TensorRt)?, gpu.note()));
-        }
-        "openvino" => openvino(),
-        "" | "auto" if precision == Precision::Bf16 => openvino(),
-        "" | "auto" => {
-            return Ok(match ort(ort::Provider::Cpu) {
-                Ok(runtime) => (runtime, None),
-                Err(reason) => (tract(), Some(format!("not onnx runtime: {reason}"))),
-            });
-        }
-        other => {
-            let message = format!("there is no runtime {other:?}; {} are known", NAMES.join(", "));
-            Err(Error::new(Kind::BadRequest, message))
-        }
-    };
-    Ok((runtime?, None))
-}
-
-fn boxed(runtime: impl Runtime + 'static) -> Box<dyn Runtime> {
-    Box::new(runtime)
-}
-
-/// Refuses graphs that were drawn for another runtime than the one asked for.
-///
-/// # Errors
-/// [`Kind::BadModel`] with what to do.
-pub fn check_target(target: Target, options: &RuntimeOptions) -> Result<()> {
-    let asked = if options.runtime.is_empty() { "auto" } else { options.runtime.as_str() };
-    if target.is_portable() || asked == target.name() {
-        return Ok(());
-    }
-    let name = target.name();
-    let message = format!(
-        "the model was exported for {name} and the runtime {asked} was asked for; say --runtime {name}, or export \
-         it with --target portable"
-    );
-    Err(Error::new(Kind::BadModel, message))
 }
 
 /// Asks the C library to give back what it keeps of freed memory, after graphs were closed; where there is no such

@@ -5,8 +5,12 @@
 //! Convolutions are several times as quick when the sides of the picture are known, so a graph is compiled for
 //! those; rows and tokens stay free, and batches and prompts of any length share one compiled graph.
 
+use super::entry::{Availability, Opening, RuntimeEntry, Tier};
 use super::library::{self, Library};
-use super::{Graph, GraphSource, Precision, Runtime, RuntimeOptions, arranged, checked, short, threads};
+use super::precision::{BF16_FEATURES, bf16_feature};
+use super::{
+    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, short, threads,
+};
 use crate::error::{Error, Kind, Result};
 use crate::residency::Rates;
 use crate::tensor::{Tensor, Value};
@@ -19,6 +23,45 @@ use openvino::{
 };
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// OpenVINO.
+pub static ENTRY: RuntimeEntry = RuntimeEntry {
+    name: "openvino",
+    title: "openvino",
+    about: "OpenVINO on the CPU, in bf16 where the processor can",
+    precisions: &[BF16, Tier::F32],
+    automatic: &[Precision::Bf16],
+    target: None,
+    profiles: false,
+    check: |options| match library::find(&library::OPENVINO, options.openvino.as_deref()) {
+        Ok(library) => Availability::works(library.to_string()),
+        Err(reason) => Availability::fails(reason.to_string(), bf16_feature().map(remedy)),
+    },
+    open: |options, precision| OpenVino::new(options, precision).map(Opened::new),
+    memory: |opening| match opening {
+        Opening::Bf16 => BF16_MEMORY,
+        Opening::Plain | Opening::Compiled => F32_MEMORY,
+    },
+};
+
+/// bfloat16 products of weights that are stored as f32.
+const BF16: Tier = Tier {
+    precision: Precision::Bf16,
+    here: || match bf16_feature() {
+        Some(feature) => Ok(format!("the processor has {feature}")),
+        None => Err(format!("the processor has none of {}", BF16_FEATURES.join(", "))),
+    },
+    needs: "a processor with amx_bf16, avx512_bf16",
+    otherwise: Some("in f32 graphs exported --with winograd are quicker"),
+};
+
+/// What to do where the library is missing and the processor has what it is wanted for.
+fn remedy(feature: &str) -> String {
+    format!(
+        "the processor has {feature}: pip download --no-deps openvino, unzip the wheel, name \
+         openvino/libs/libopenvino_c.so.* in OPENVINO_DYLIB_PATH, and --precision bf16 is about twice as quick"
+    )
+}
 
 /// The runtime.
 pub struct OpenVino {
@@ -90,14 +133,18 @@ impl Runtime for OpenVino {
         Ok(Box::new(graph))
     }
 
-    fn rates(&self, source: &GraphSource) -> Rates {
-        if precision_of(source, self.precision) == Precision::Bf16 { BF16 } else { F32 }
+    fn entry(&self) -> &'static RuntimeEntry {
+        &ENTRY
+    }
+
+    fn opening(&self, source: &GraphSource) -> Opening {
+        if precision_of(source, self.precision) == Precision::Bf16 { Opening::Bf16 } else { Opening::Plain }
     }
 }
 
 /// Measured, of private memory: the stored weights stay mapped beside it, and the system takes those pages back when
 /// it wants them.
-const F32: Rates = Rates {
+const F32_MEMORY: Rates = Rates {
     weights: 100,
     convolutions: 100,
     text: 60,
@@ -108,9 +155,9 @@ const F32: Rates = Rates {
     scores: 2,
 };
 
-/// As [`F32`], measured at 256, 512 and 768 pixels: weights are packed in half the bytes, and no attention's scores are
+/// As [`F32_MEMORY`], measured at 256, 512 and 768 pixels: weights are packed in half the bytes, and no attention's scores are
 /// held whole.
-const BF16: Rates = Rates { weights: 50, convolutions: 56, unet_maps: 35, scores: 0, ..F32 };
+const BF16_MEMORY: Rates = Rates { weights: 50, convolutions: 56, unet_maps: 35, scores: 0, ..F32_MEMORY };
 
 struct OpenVinoGraph {
     source: GraphSource,

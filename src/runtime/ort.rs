@@ -1,29 +1,104 @@
 //! ONNX Runtime, loaded from a library that was examined first. One environment a process, for ever.
 
 use super::cache::Cache;
+use super::entry::{Availability, Opening, RuntimeEntry, Tier};
 use super::library::{self, Library};
 use super::ort_bound::{BoundGraph, Device};
+use super::ort_engine::{Engine, PREPARED};
+use super::ort_environment::with_environment;
+use super::ort_value::taken;
 use super::profiled::Profiled;
 use super::provider::{self, cuda::Cuda, key, tensorrt};
-use super::{Graph, GraphSource, Runtime, RuntimeOptions, arranged, checked, ort_compiled, short, threads};
+use super::{
+    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, ort_compiled, short,
+    threads,
+};
 use crate::error::{Error, Kind, Result};
-use crate::residency::Rates;
-use crate::tensor::{Tensor, Value};
+use crate::tensor::Value;
 use kandinsky_models::Component;
-use ndarray::{ArrayD, IxDyn};
-use ort::environment::{Environment, GlobalThreadPoolOptions};
+use kandinsky_models::manifest::Target;
+use ort::environment::Environment;
 use ort::ep::ExecutionProviderDispatch;
 use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
-use ort::value::{DynValue, TensorElementType, TensorRef};
-use std::path::{Path, PathBuf};
+use ort::value::TensorRef;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use super::provider::Provider;
 
-/// The file of an engine folder that says that everything in it was built.
-const PREPARED: &str = "prepared.txt";
+/// ONNX Runtime on the CPU.
+pub static ENTRY: RuntimeEntry = RuntimeEntry {
+    name: "ort",
+    title: "onnx runtime",
+    about: "ONNX Runtime on the CPU",
+    precisions: &[Tier::F32],
+    automatic: &[Precision::F32],
+    target: None,
+    profiles: true,
+    check: |options| match library::find(&library::ONNX_RUNTIME, options.library.as_deref()) {
+        Ok(library) => Availability::works(library.to_string()),
+        Err(reason) => Availability::fails(reason.to_string(), Some(INSTALL.to_owned())),
+    },
+    open: |options, _| Ort::new(options, Provider::Cpu).map(Opened::new),
+    memory: |opening| match opening {
+        Opening::Compiled => ort_compiled::COMPILED,
+        Opening::Plain | Opening::Bf16 => ort_compiled::PLAIN,
+    },
+};
+
+/// What to do where the library is missing.
+const INSTALL: &str = "pip download --no-deps onnxruntime, unzip the wheel, and name \
+                       onnxruntime/capi/libonnxruntime.so.* in ORT_DYLIB_PATH";
+
+/// ONNX Runtime on an NVIDIA GPU, by its CUDA provider.
+pub static CUDA: RuntimeEntry = RuntimeEntry {
+    name: Provider::Cuda.name(),
+    about: "ONNX Runtime on an NVIDIA GPU, by CUDA and cuDNN",
+    precisions: &[F16, Tier::F32],
+    automatic: &[],
+    target: Some(Target::Cuda),
+    check: |options| available(Provider::Cuda, options),
+    open: |options, _| Ort::new(options, Provider::Cuda).map(Opened::new),
+    ..ENTRY
+};
+
+/// ONNX Runtime on an NVIDIA GPU, by its TensorRT provider.
+pub static TENSORRT: RuntimeEntry = RuntimeEntry {
+    name: Provider::TensorRt.name(),
+    about: "ONNX Runtime on an NVIDIA GPU, by TensorRT; kandinsky prepare builds its engines",
+    target: Some(Target::TensorRt),
+    check: |options| available(Provider::TensorRt, options),
+    open: |options, _| {
+        let gpu = key::Gpu::find(Path::new("/"), options.device);
+        Ok(Opened { note: gpu.note(), ..Opened::new(Ort::new(options, Provider::TensorRt)?) })
+    },
+    ..CUDA
+};
+
+/// Graphs typed f16 bring their precision with them.
+const F16: Tier = Tier {
+    precision: Precision::F16,
+    here: || Ok("graphs exported for it".to_owned()),
+    needs: "graphs exported for it",
+    otherwise: None,
+};
+
+/// Whether a GPU provider's files are there; whether a device answers shows when a graph is opened on it.
+fn available(provider: Provider, options: &RuntimeOptions) -> Availability {
+    let fails = |found: String| Availability::fails(found, Some(provider::advice(provider)));
+    let Ok(library) = library::find(&library::ONNX_RUNTIME, options.library.as_deref()) else {
+        return fails("needs onnx runtime, which was not found".to_owned());
+    };
+    match provider::missing(provider, &library.path, Path::new("/")) {
+        Some(what) => fails(what),
+        None => {
+            let file = provider.file().unwrap_or_default();
+            Availability::works(format!("{file} beside onnx runtime, and an NVIDIA device"))
+        }
+    }
+}
 
 /// Who is told what a builder says, from any thread.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
@@ -71,7 +146,7 @@ impl Ort {
     /// When TensorRT refuses the graph or the cache cannot be written.
     pub fn build_engine(&self, source: &GraphSource, log: Log) -> Result<bool> {
         let engine = self.engine(source)?;
-        if engine.folder.join(PREPARED).is_file() {
+        if engine.is_prepared() {
             return Ok(false);
         }
         let io = |e: std::io::Error| Error::io(&engine.folder, "created", &e);
@@ -191,8 +266,16 @@ impl Runtime for Ort {
         }
     }
 
-    fn rates(&self, source: &GraphSource) -> Rates {
-        if self.caches(source) { ort_compiled::COMPILED } else { ort_compiled::PLAIN }
+    fn entry(&self) -> &'static RuntimeEntry {
+        match self.provider {
+            Provider::Cpu => &ENTRY,
+            Provider::Cuda => &CUDA,
+            Provider::TensorRt => &TENSORRT,
+        }
+    }
+
+    fn opening(&self, source: &GraphSource) -> Opening {
+        if self.caches(source) { Opening::Compiled } else { Opening::Plain }
     }
 
     fn notes(&self) -> Vec<String> {
@@ -253,30 +336,6 @@ fn session(
     builder.commit_from_file(&source.path)
 }
 
-/// Where the TensorRT engine of a graph lies, and for what it holds.
-struct Engine {
-    folder: PathBuf,
-    timings: PathBuf,
-    key: String,
-    prefix: &'static str,
-    profile: [String; 3],
-}
-
-impl Engine {
-    /// Refuses a graph of which no engine was built: building takes minutes, and no request waits for it.
-    fn check(&self, source: &GraphSource) -> Result<()> {
-        if self.folder.join(PREPARED).is_file() {
-            return Ok(());
-        }
-        let message = format!(
-            "there is no tensorrt engine of {} for this GPU, these libraries and these sizes; kandinsky prepare \
-             --runtime tensorrt builds it",
-            source.component
-        );
-        Err(Error::new(Kind::NoRuntime, message))
-    }
-}
-
 struct OrtGraph {
     source: GraphSource,
     session: Session,
@@ -335,73 +394,4 @@ fn view(value: &Value) -> ort::Result<SessionInputValue<'_>> {
             TensorRef::from_array_view((array.shape(), array.as_slice().unwrap_or_default()))?.into()
         }
     })
-}
-
-pub(super) fn taken(value: &DynValue) -> ort::Result<Value> {
-    let sides = |shape: &ort::value::Shape| {
-        IxDyn(&shape.iter().map(|side| usize::try_from(*side).unwrap_or(0)).collect::<Vec<_>>())
-    };
-    let odd = |e: ndarray::ShapeError| ort::Error::new(e.to_string());
-    if value.dtype().tensor_type() == Some(TensorElementType::Int64) {
-        let (shape, numbers) = value.try_extract_tensor::<i64>()?;
-        return Ok(Value::I64(ArrayD::from_shape_vec(sides(shape), numbers.to_vec()).map_err(odd)?));
-    }
-    let (shape, numbers) = value.try_extract_tensor::<f32>()?;
-    Ok(Value::F32(Tensor::from_shape_vec(sides(shape), numbers.to_vec()).map_err(odd)?))
-}
-
-/// The process's environment: made once, with the library and the threads of the first call.
-static ENVIRONMENT: Mutex<Option<Loaded>> = Mutex::new(None);
-
-struct Loaded {
-    library: Library,
-    threads: usize,
-    environment: Environment,
-}
-
-fn with_environment<T>(
-    library: &Library,
-    threads: usize,
-    work: impl FnOnce(&Environment) -> Result<T>,
-) -> Result<T> {
-    let mut slot = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let loaded = match slot.take() {
-        Some(loaded) => slot.insert(loaded),
-        None => {
-            let environment = load(library, threads)?;
-            slot.insert(Loaded { library: library.clone(), threads, environment })
-        }
-    };
-    if loaded.library.path != library.path {
-        let (old, new) = (loaded.library.path.display(), library.path.display());
-        let message = format!("this process has loaded onnx runtime from {old}, and {new} was asked for");
-        return Err(Error::new(Kind::NoRuntime, message));
-    }
-    if loaded.threads != threads {
-        let old = loaded.threads;
-        let message =
-            format!("this process runs onnx runtime with {old} threads, and {threads} were asked for");
-        return Err(Error::new(Kind::BadRequest, message));
-    }
-    work(&loaded.environment)
-}
-
-fn load(library: &Library, threads: usize) -> Result<Environment> {
-    let refused = |reason: String| {
-        let path = library.path.display();
-        Error::new(Kind::NoRuntime, format!("{path} cannot be loaded: {}", short(&reason)))
-    };
-    let builder = ort::init_from(&library.path).map_err(|e| refused(e.to_string()))?;
-    // Several sessions share one pool, and threads that wait must not burn what others need.
-    let pool = GlobalThreadPoolOptions::default()
-        .with_intra_threads(threads)
-        .and_then(|pool| pool.with_inter_threads(1))
-        .and_then(|pool| pool.with_spin_control(false))
-        .map_err(|e| refused(e.to_string()))?;
-    builder
-        .with_name("kandinsky")
-        .with_telemetry(false)
-        .with_global_thread_pool(pool)
-        .build()
-        .map_err(|e| refused(e.to_string()))
 }

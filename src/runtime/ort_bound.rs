@@ -4,7 +4,7 @@
 //! What stays the same from run to run is copied to the device once ([`Graph::keep`]). It runs on the CPU
 //! provider too, where the device is main memory and nothing is captured.
 
-use super::ort::taken;
+use super::ort_value::taken;
 use super::provider::Provider;
 use super::shapes::Symbols;
 use super::{Graph, GraphSource, checked, fits, short};

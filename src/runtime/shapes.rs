@@ -3,13 +3,13 @@
 
 use crate::error::{Error, Kind, Result};
 use kandinsky_models::manifest::Port;
-use kandinsky_models::{Component, GraphSpec};
+use kandinsky_models::{Component, GraphSpec, KANDINSKY_2_1};
 use std::collections::BTreeMap;
 
 /// Most rows of a call to a graph: four guided pictures.
 const ROWS: usize = 8;
 /// Tokens of the longest prompt.
-const TOKENS: usize = 77;
+const TOKENS: usize = KANDINSKY_2_1.prompt_tokens;
 /// Steps of the longest run.
 const STEPS: usize = 1000;
 

@@ -1,6 +1,9 @@
 //! tract: ONNX in pure Rust on the CPU. It plans for concrete shapes, so plans are kept by shape.
 
-use super::{Graph, GraphSource, Runtime, RuntimeOptions, arranged, checked, short, threads};
+use super::entry::{Availability, RuntimeEntry, Tier};
+use super::{
+    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, short, threads,
+};
 use crate::error::{Error, Kind, Result};
 use crate::residency::Rates;
 use crate::tensor::{Tensor, Value};
@@ -14,6 +17,20 @@ use tract_onnx::prelude::{
 
 /// Plans that are kept a graph: prompts come in four lengths, pictures in few sizes.
 const PLANS: usize = 6;
+
+/// tract, which is part of the program.
+pub static ENTRY: RuntimeEntry = RuntimeEntry {
+    name: "tract",
+    title: "tract",
+    about: "tract on the CPU, built in",
+    precisions: &[Tier::F32],
+    automatic: &[Precision::F32],
+    target: None,
+    profiles: false,
+    check: |_| Availability::works(format!("tract {VERSION}, built in")),
+    open: |options, _| Ok(Opened::new(Tract::new(options))),
+    memory: |_| MEMORY,
+};
 
 /// The runtime.
 pub struct Tract {
@@ -45,13 +62,13 @@ impl Runtime for Tract {
         Ok(Box::new(TractGraph { source, model, plans: Vec::new(), executor: self.executor.clone() }))
     }
 
-    fn rates(&self, _source: &GraphSource) -> Rates {
-        RATES
+    fn entry(&self) -> &'static RuntimeEntry {
+        &ENTRY
     }
 }
 
 /// Measured: it copies what it maps, and lays it out anew for each plan.
-const RATES: Rates = Rates {
+const MEMORY: Rates = Rates {
     weights: 150,
     convolutions: 150,
     text: 65,
@@ -63,7 +80,7 @@ const RATES: Rates = Rates {
 };
 
 /// tract's version, as the lock file has it.
-pub const VERSION: &str = "0.23.9";
+const VERSION: &str = "0.23.9";
 
 struct TractGraph {
     source: GraphSource,

@@ -14,7 +14,7 @@ pub use weights::Weighted;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use kandinsky_models::manifest;
-use kandinsky_models::{Folder, hash};
+use kandinsky_models::{Folder, KANDINSKY_2_1, hash};
 use tokenizers::Tokenizer;
 
 /// A prompt as an encoder reads it.
@@ -38,16 +38,17 @@ pub struct Tokenizers {
 }
 
 impl Tokenizers {
-    /// Reads the files with the roles `clip_tokenizer` and `multilingual_tokenizer`.
+    /// Reads the two files whose roles the family states.
     ///
     /// # Errors
     /// When a file is missing, is not the one that the manifest names, or does not fit the manifest's
     /// settings.
     pub fn open(folder: &Folder) -> Result<Self> {
         let settings = &folder.manifest().text;
+        let roles = &KANDINSKY_2_1.tokenizers;
         Ok(Self {
-            clip: Encoder::open(folder, "clip_tokenizer", &settings.clip)?,
-            multilingual: Encoder::open(folder, "multilingual_tokenizer", &settings.multilingual)?,
+            clip: Encoder::open(folder, roles.clip, &settings.clip)?,
+            multilingual: Encoder::open(folder, roles.multilingual, &settings.multilingual)?,
         })
     }
 

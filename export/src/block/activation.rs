@@ -2,7 +2,6 @@
 
 use crate::Result;
 use crate::graph::{Scope, Value};
-use kandinsky_models::manifest::Target;
 
 /// The activation between the two layers of a perceptron.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +17,7 @@ impl Activation {
     pub fn apply(self, w: &Scope<'_>, x: &Value) -> Result<Value> {
         match self {
             Self::Gelu => gelu(w, x),
-            Self::QuickGelu if w.target() == Target::Cuda => Ok(w.quick_gelu(x, 1.702)),
+            Self::QuickGelu if w.target().contrib.is_some() => Ok(w.quick_gelu(x, 1.702)),
             Self::QuickGelu => {
                 let gate = w.sigmoid(&w.mul(x, &w.scalar(1.702)?)?);
                 w.mul(x, &gate)
@@ -29,7 +28,7 @@ impl Activation {
 
 /// x·sigmoid(x).
 pub fn silu(w: &Scope<'_>, x: &Value) -> Result<Value> {
-    if w.target() == Target::Cuda {
+    if w.target().contrib.is_some() {
         return Ok(w.quick_gelu(x, 1.0));
     }
     w.mul(x, &w.sigmoid(x))

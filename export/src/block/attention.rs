@@ -5,7 +5,6 @@ use crate::block::norm::normalized;
 use crate::block::{Groups, group_norm, linear, linear_folded};
 use crate::graph::{Folded, Scope, Value};
 use crate::rewrites::Rewrite;
-use kandinsky_models::manifest::Target;
 
 /// What is added where a token must not look: its weight becomes exactly 0 after the softmax. Kandinsky's
 /// prior adds this number.
@@ -95,7 +94,7 @@ pub fn spatial_attention(
         None => query(w, "to_q", &h, [channels, count])?,
     };
     let [k, v] = [projected("to_k")?, projected("to_v")?]; // (B, H·W, C)
-    let h = if w.target() == Target::Cuda && count > 1 {
+    let h = if w.target().contrib.is_some() && count > 1 {
         fused(w, &q, [k, v], count, context)?
     } else {
         by_head(w, [&q, &k, &v], count, context)?

@@ -3,12 +3,11 @@
 use crate::Result;
 use crate::block::winograd;
 use crate::graph::{Folded, Scope, Value};
-use kandinsky_models::manifest::Target;
 
 /// Rows (.., in) to (.., out).
 pub fn linear(w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
     let bias = w.tensor("bias", &[out])?;
-    if w.target() == Target::Portable {
+    if w.target().transposed_gemm {
         return rows(w, x, out, Some(&bias));
     }
     w.add(&linear_no_bias(w, x, out)?, &bias)
@@ -16,7 +15,7 @@ pub fn linear(w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
 
 /// As [`linear`], without a bias.
 pub fn linear_no_bias(w: &Scope<'_>, x: &Value, out: usize) -> Result<Value> {
-    if w.target() == Target::Portable {
+    if w.target().transposed_gemm {
         return rows(w, x, out, None);
     }
     w.matmul(x, &w.transposed("weight", [out, last(w, x)?])?)

@@ -4,23 +4,38 @@
 //! slower on ONNX Runtime's CPU and unknown to other runtimes. GPUs have it, and compute it in f32.
 
 use crate::Result;
-use crate::block::{Film, Groups};
 use crate::graph::{Scope, Value};
 use crate::rewrites::Rewrite;
-use kandinsky_models::manifest::Target;
+
+/// Scale and shift of a residual block's channels, a picture of one pixel each.
+#[derive(Debug, Clone)]
+pub struct Film {
+    /// Added to 1, then multiplied; the whole factor behind the bare norm where it is folded.
+    pub scale: Value,
+    /// Added.
+    pub shift: Value,
+}
+
+/// Groups and epsilon of the group normalisations of a network.
+#[derive(Debug, Clone, Copy)]
+pub struct Groups {
+    /// How many groups the channels make.
+    pub count: usize,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
 
 /// Layer normalisation of rows (.., C).
 pub fn layer_norm(w: &Scope<'_>, x: &Value, epsilon: f32) -> Result<Value> {
     let width = w.known(x, x.dims().len().saturating_sub(1))?;
-    // CUDA's kernel sums in f32 whatever it is given; TensorRT's does as the types say.
-    let f = if w.target() == Target::TensorRt { w.wide() } else { w.clone() };
+    let f = if w.target().wide_layer_norm { w.wide() } else { w.clone() };
     let (gain, shift) = (f.tensor("weight", &[width])?, f.tensor("bias", &[width])?);
     Ok(w.in_place(&f.layer_normalization(&f.in_place(x), &gain, &shift, epsilon)))
 }
 
 /// Group normalisation of pictures.
 pub fn group_norm(w: &Scope<'_>, x: &Value, groups: Groups) -> Result<Value> {
-    if w.target() != Target::Portable {
+    if w.target().group_norm {
         return native(w, x, groups);
     }
     let channels = w.known(x, 1)?;
@@ -43,7 +58,7 @@ fn native(w: &Scope<'_>, x: &Value, groups: Groups) -> Result<Value> {
 /// The two gains are joined while they are small (B, C, 1, 1), so that pictures are passed over once; or they come
 /// joined.
 pub fn group_norm_film(w: &Scope<'_>, x: &Value, film: &Film, groups: Groups) -> Result<Value> {
-    if w.target() != Target::Portable {
+    if w.target().group_norm {
         let scale = w.add(&film.scale, &w.scalar(1.0)?)?; // a pixel
         return w.add(&w.mul(&native(w, x, groups)?, &scale)?, &film.shift);
     }

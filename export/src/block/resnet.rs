@@ -1,7 +1,7 @@
 //! Residual blocks: two convolutions and the input added, in the two ways in which Kandinsky has them.
 
 use crate::Result;
-use crate::block::{conv, conv_enlarged, group_norm, group_norm_film, silu};
+use crate::block::{Film, Groups, conv, conv_enlarged, group_norm, group_norm_film, silu};
 use crate::graph::{Scope, Value};
 
 /// What a residual block does to the size of a picture.
@@ -40,24 +40,6 @@ impl Resample {
             Self::Double => multiple * 2,
         }
     }
-}
-
-/// Scale and shift of a residual block's channels, a picture of one pixel each.
-#[derive(Debug, Clone)]
-pub struct Film {
-    /// Added to 1, then multiplied; the whole factor behind the bare norm where it is folded.
-    pub scale: Value,
-    /// Added.
-    pub shift: Value,
-}
-
-/// Groups and epsilon of the group normalisations of a network.
-#[derive(Debug, Clone, Copy)]
-pub struct Groups {
-    /// How many groups the channels make.
-    pub count: usize,
-    /// Added to the variance.
-    pub epsilon: f32,
 }
 
 /// The UNet's residual block: x (B, in, H, W) to (B, out, H', W'), steered by `film` between its

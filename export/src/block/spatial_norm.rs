@@ -5,7 +5,6 @@ use crate::block::norm::normalized;
 use crate::block::{Groups, conv, group_norm};
 use crate::graph::{Scope, Value};
 use crate::rewrites::Rewrite;
-use kandinsky_models::manifest::Target;
 
 /// Groups of every spatial normalisation (fixed in the reference, whatever the config says).
 pub const GROUPS: usize = 32;
@@ -26,7 +25,7 @@ pub struct Latent<'a> {
 pub fn spatial_norm(w: &Scope<'_>, x: &Value, z: Latent<'_>) -> Result<Value> {
     let (channels, affine) = (w.channels(x)?, w.at("norm_layer"));
     let groups = Groups { count: GROUPS, epsilon: EPSILON };
-    if w.target() != Target::Portable {
+    if w.target().group_norm {
         let x = group_norm(&affine, x, groups)?;
         let y = conv(&w.at("conv_y"), z.value, channels, 1)?;
         let b = conv(&w.at("conv_b"), z.value, channels, 1)?;

@@ -14,7 +14,6 @@ mod types;
 mod write;
 
 pub use fold::Folded;
-pub use op::Number;
 pub use scope::Scope;
 
 use crate::rewrites::Style;
@@ -48,6 +47,17 @@ pub enum Element {
     I64,
     /// Boolean.
     Bool,
+}
+
+/// Numeric types that [`Scope::cast`] converts to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    /// 32-bit float.
+    F32,
+    /// 16-bit float.
+    F16,
+    /// 64-bit integer.
+    I64,
 }
 
 impl Element {

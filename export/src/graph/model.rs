@@ -1,11 +1,11 @@
 //! A drawing in ONNX's own terms: nodes, and the types at the border.
 
 use super::Graph;
-use kandinsky_models::manifest::{Dtype, Port, Precision, Target};
+use crate::target::{TargetRules, rules};
+use kandinsky_models::manifest::{Dtype, Port, Precision};
 use kandinsky_models::onnx::{
-    AttributeProto, CONTRIB, Dimension, GraphProto, IR_VERSION, ModelProto, NodeProto, OPSET, OPSET_TENSORRT,
-    OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
-    attribute_type, data_type,
+    AttributeProto, CONTRIB, Dimension, GraphProto, IR_VERSION, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, attribute_type, data_type,
 };
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ impl Graph {
             producer_name: Some(env!("CARGO_PKG_NAME").to_owned()),
             producer_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             graph: Some(graph),
-            opset_import: opsets(self.target),
+            opset_import: opsets(rules(self.target)),
             metadata_props: vec![],
             functions: vec![],
         }
@@ -34,7 +34,7 @@ impl Graph {
 
     /// Whether weights are stored in f16 and made f32 when the graph is opened.
     pub(super) fn widens(&self, precision: Precision) -> bool {
-        self.target == Target::Portable && precision == Precision::F16
+        !rules(self.target).f16 && precision == Precision::F16
     }
 
     /// The nodes, with narrow weights made wide: at the start, or, where a weight is a table of which
@@ -69,16 +69,12 @@ impl Graph {
     }
 }
 
-fn opsets(target: Target) -> Vec<OperatorSetIdProto> {
+fn opsets(rules: &TargetRules) -> Vec<OperatorSetIdProto> {
     let set = |domain: &str, version| OperatorSetIdProto {
         domain: Some(domain.to_owned()),
         version: Some(version),
     };
-    match target {
-        Target::Portable => vec![set("", OPSET)],
-        Target::Cuda => vec![set("", OPSET), set(CONTRIB, 1)],
-        Target::TensorRt => vec![set("", OPSET_TENSORRT)],
-    }
+    std::iter::once(set("", rules.opset)).chain(rules.contrib.map(|version| set(CONTRIB, version))).collect()
 }
 
 /// What a narrow weight is called; its own name is that of the widened one.

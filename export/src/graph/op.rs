@@ -2,20 +2,9 @@
 //!
 //! All are of opset 18's standard domain. A side that is `None` is known only when the graph runs.
 
-use super::{Dims, Element, Scope, Value};
+use super::{Dims, Element, Number, Scope, Value};
 use crate::Result;
 use kandinsky_models::onnx::{AttributeProto, attribute_type, data_type};
-
-/// Numeric types that [`Scope::cast`] converts to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Number {
-    /// 32-bit float.
-    F32,
-    /// 16-bit float.
-    F16,
-    /// 64-bit integer.
-    I64,
-}
 
 impl Scope<'_> {
     /// Sum, with broadcasting.

@@ -2,12 +2,11 @@
 
 use super::{Scope, Value};
 use crate::Result;
-use kandinsky_models::manifest::Target;
 
 impl Scope<'_> {
     /// Whether channels are the last axis of pictures.
     pub fn channels_last(&self) -> bool {
-        self.target() == Target::Cuda
+        self.target().channels_last
     }
 
     /// The axis of a picture's channels.

@@ -2,9 +2,10 @@
 
 use super::{Content, Dims, Element, Graph, Initializer, Number, Value, port, port_dims};
 use crate::rewrites::{Rewrite, Style};
+use crate::target::{TargetRules, rules};
 use crate::weights::Weights;
 use crate::{Error, Result};
-use kandinsky_models::manifest::{Dtype, Target};
+use kandinsky_models::manifest::Dtype;
 use kandinsky_models::onnx::{AttributeProto, NodeProto};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -47,8 +48,8 @@ impl<'a> Scope<'a> {
     }
 
     /// What the graph is drawn for.
-    pub fn target(&self) -> Target {
-        self.sheet.style.target
+    pub fn target(&self) -> &'static TargetRules {
+        rules(self.sheet.style.target)
     }
 
     /// Whether it is drawn with a rewrite.
@@ -73,7 +74,7 @@ impl<'a> Scope<'a> {
 
     /// The floats of weights and constants that are asked for here.
     pub fn float(&self) -> Element {
-        if self.wide || self.target() == Target::Portable { Element::F32 } else { Element::F16 }
+        if self.target().f16 && !self.wide { Element::F16 } else { Element::F32 }
     }
 
     /// x in the floats of this place.
