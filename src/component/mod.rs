@@ -18,7 +18,7 @@ use crate::progress::{CancelToken, Stage};
 use crate::residency::{Plan, Rates, Step};
 use crate::runtime::{self, Graph, GraphSource, Runtime};
 use crate::system;
-use crate::tensor::{Tensor, Value};
+use crate::tensor::{Input, Tensor, Value};
 use crate::verification::Verified;
 use call_statistics::CallStatistics;
 use encoding_cache::EncodingCache;
@@ -212,7 +212,7 @@ impl Networks {
     pub fn call<const N: usize>(
         &mut self,
         component: Component,
-        inputs: &[(&str, Value)],
+        inputs: &[(&str, Input<'_>)],
         outputs: [&str; N],
     ) -> Result<[Value; N]> {
         let mut found = self.call_all(component, inputs)?;
@@ -234,7 +234,7 @@ impl Networks {
     ///
     /// # Errors
     /// As [`Networks::call`].
-    pub fn keep(&mut self, component: Component, id: u64, inputs: &[(&str, &Tensor)]) -> Result<bool> {
+    pub fn keep(&mut self, component: Component, id: u64, inputs: &[(&str, Input<'_>)]) -> Result<bool> {
         self.open(component)?;
         self.open.get_mut(&component).map_or(Ok(false), |graph| graph.keep(id, inputs))
     }
@@ -246,7 +246,7 @@ impl Networks {
     pub fn call_all(
         &mut self,
         component: Component,
-        inputs: &[(&str, Value)],
+        inputs: &[(&str, Input<'_>)],
     ) -> Result<BTreeMap<String, Value>> {
         self.cancel.check()?;
         if let Some(known) = self.encodings.find(component, inputs) {
@@ -269,7 +269,7 @@ impl Networks {
     pub fn call_f32<const N: usize>(
         &mut self,
         component: Component,
-        inputs: &[(&str, Value)],
+        inputs: &[(&str, Input<'_>)],
         outputs: [&str; N],
     ) -> Result<[Tensor; N]> {
         let values = self.call(component, inputs, outputs)?;

@@ -62,7 +62,7 @@ pub fn clip(networks: &mut Networks, prompts: &[Tokens]) -> Result<ClipText> {
     let longest = prompts.iter().map(|p| p.ids.len()).max().unwrap_or(0);
     let (ids, mask) = padded(prompts, padded_length(longest, &settings), settings.pad)?;
     let [mut hidden, pooled] =
-        networks.call_f32(Component::TextEncoder, &[("ids", ids.into())], ["hidden", "pooled"])?;
+        networks.call_f32(Component::TextEncoder, &[("ids", (&ids).into())], ["hidden", "pooled"])?;
     for (mut states, prompt) in hidden.axis_iter_mut(Axis(0)).zip(prompts) {
         if let Some(weights) = &prompt.weights {
             weigh(states.slice_axis_mut(Axis(0), Slice::from(..weights.len())), weights);
@@ -104,7 +104,7 @@ fn unweighted_row(
     // One more than the prompt, so that there is a padded row to repeat.
     let length = padded_length(real + 1, settings);
     let (ids, mask) = padded(std::slice::from_ref(prompt), length, settings.pad)?;
-    let inputs = [("ids", ids.into()), ("mask", mask.into())];
+    let inputs = [("ids", (&ids).into()), ("mask", (&mask).into())];
     let [hidden, pooled] =
         networks.call_f32(Component::MultilingualEncoder, &inputs, ["hidden", "pooled"])?;
     if real >= settings.max_tokens {

@@ -50,7 +50,7 @@ pub fn see(cx: &mut RunContext<'_>, resolved: &ResolvedRequest, observer: &mut O
 /// The CLIP embedding f32\[1,D\] of a picture.
 fn embed(networks: &mut Networks, input: &Input) -> Result<Tensor> {
     let pixels = clip::prepare(input.picture()?, &networks.folder().manifest().clip_image)?;
-    image_encoder::encode(networks, pixels)
+    image_encoder::encode(networks, &pixels)
 }
 
 /// Where the image embeddings of texts come from. One file each: `diffusion`, `fitted`.

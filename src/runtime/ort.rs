@@ -3,20 +3,19 @@
 use super::cache::Cache;
 use super::library::{self, Library};
 use super::ort_bound::{BoundGraph, Device};
+use super::ort_value::{lent, taken};
 use super::profiled::Profiled;
 use super::provider::{self, cuda::Cuda, key, tensorrt};
 use super::{Graph, GraphSource, Runtime, RuntimeOptions, arranged, checked, ort_compiled, short, threads};
 use crate::error::{Error, Kind, Result};
 use crate::residency::Rates;
-use crate::tensor::{Tensor, Value};
+use crate::tensor::{Input, Value};
 use kandinsky_models::Component;
-use ndarray::{ArrayD, IxDyn};
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::ep::ExecutionProviderDispatch;
 use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
-use ort::value::{DynValue, TensorElementType, TensorRef};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -293,18 +292,16 @@ impl Drop for OrtGraph {
 }
 
 impl Graph for OrtGraph {
-    fn run(&mut self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>> {
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<(String, Value)>> {
         let component = self.source.component;
         let fault = |e: ort::Error| {
             let reason = short(&e.to_string());
             Error::new(Kind::RuntimeFault, format!("{component} failed on onnx runtime: {reason}"))
         };
         let ordered = arranged(&self.source, inputs)?;
-        let mut fed: Vec<(String, SessionInputValue<'_>)> = Vec::with_capacity(ordered.len());
-        // Arrays in another order than row-major are copied; views of the others are handed over.
-        let straight: Vec<Value> = ordered.iter().map(|(_, value)| standard(value)).collect();
-        for ((name, _), value) in ordered.iter().zip(&straight) {
-            fed.push(((*name).to_owned(), view(value).map_err(fault)?));
+        let mut fed: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(ordered.len());
+        for (name, input) in ordered {
+            fed.push((name, lent(input).map_err(fault)?));
         }
         let mut outputs = self.session.run(fed).map_err(fault)?;
         let mut values = Vec::with_capacity(self.source.spec.outputs.len());
@@ -317,37 +314,6 @@ impl Graph for OrtGraph {
         drop(outputs);
         checked(&self.source, values)
     }
-}
-
-fn standard(value: &Value) -> Value {
-    match value {
-        Value::F32(array) => Value::F32(array.as_standard_layout().into_owned()),
-        Value::I64(array) => Value::I64(array.as_standard_layout().into_owned()),
-    }
-}
-
-fn view(value: &Value) -> ort::Result<SessionInputValue<'_>> {
-    Ok(match value {
-        Value::F32(array) => {
-            TensorRef::from_array_view((array.shape(), array.as_slice().unwrap_or_default()))?.into()
-        }
-        Value::I64(array) => {
-            TensorRef::from_array_view((array.shape(), array.as_slice().unwrap_or_default()))?.into()
-        }
-    })
-}
-
-pub(super) fn taken(value: &DynValue) -> ort::Result<Value> {
-    let sides = |shape: &ort::value::Shape| {
-        IxDyn(&shape.iter().map(|side| usize::try_from(*side).unwrap_or(0)).collect::<Vec<_>>())
-    };
-    let odd = |e: ndarray::ShapeError| ort::Error::new(e.to_string());
-    if value.dtype().tensor_type() == Some(TensorElementType::Int64) {
-        let (shape, numbers) = value.try_extract_tensor::<i64>()?;
-        return Ok(Value::I64(ArrayD::from_shape_vec(sides(shape), numbers.to_vec()).map_err(odd)?));
-    }
-    let (shape, numbers) = value.try_extract_tensor::<f32>()?;
-    Ok(Value::F32(Tensor::from_shape_vec(sides(shape), numbers.to_vec()).map_err(odd)?))
 }
 
 /// The process's environment: made once, with the library and the threads of the first call.
