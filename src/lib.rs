@@ -53,6 +53,7 @@ pub mod image;
 pub mod limits;
 pub mod math;
 pub mod metadata;
+pub mod opening;
 pub mod pipeline;
 pub mod prebuild;
 pub mod predict;

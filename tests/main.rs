@@ -18,6 +18,7 @@ mod image_formats;
 mod image_output;
 mod mask;
 mod notices;
+mod opening;
 mod progress;
 mod regimes;
 mod requests;
