@@ -59,7 +59,8 @@ impl MultilingualText {
 /// As [`Networks::call`].
 pub fn clip(networks: &mut Networks, prompts: &[Tokens]) -> Result<ClipText> {
     let settings = networks.folder().manifest().text.clip.clone();
-    let longest = prompts.iter().map(|p| p.ids.len()).max().unwrap_or(0);
+    let longest = prompts.iter().map(|p| p.ids.len()).max();
+    let longest = longest.ok_or_else(|| Error::new(Kind::Internal, "no prompt was given"))?;
     let (ids, mask) = padded(prompts, padded_length(longest, &settings), settings.pad)?;
     let [mut hidden, pooled] =
         networks.call_f32(Component::TextEncoder, &[("ids", (&ids).into())], ["hidden", "pooled"])?;

@@ -162,7 +162,7 @@ impl OpenVinoGraph {
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         let mut model = core.read_model_from_file(&path, "").map_err(refused)?;
         let shapes: std::result::Result<Vec<_>, _> =
-            self.shapes(&sides).iter().map(|sides| PartialShape::new(rank(sides), sides)).collect();
+            self.shapes(&sides).iter().map(|sides| partial(sides)).collect();
         let shapes = shapes.map_err(refused)?;
         let names = self.source.spec.inputs.iter().map(|port| port.name.as_str());
         model.reshape(&names.zip(&shapes).collect::<Vec<_>>()).map_err(refused)?;
@@ -191,8 +191,8 @@ impl OpenVinoGraph {
     }
 }
 
-fn rank(sides: &[Dimension]) -> i64 {
-    i64::try_from(sides.len()).unwrap_or(0)
+fn partial(sides: &[Dimension]) -> std::result::Result<PartialShape, InferenceError> {
+    PartialShape::new(i64::try_from(sides.len()).map_err(|e| unexpected(&e))?, sides)
 }
 
 /// UnetVariant axes of which inputs are sides of a picture: those written with `h` or `w`, such as `8*h`.
