@@ -116,18 +116,19 @@ mod tests {
     fn the_oldest_goes_when_the_room_is_full() {
         let mut encodings = EncodingCache::default();
         encodings.switch(true);
-        let third = BYTES / 4 / 3 - 1; // numbers of a third of the room, with their input
-        let asked = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0].map(|number| value(number, 1));
-        let ask = |number: f32| [("x", Input::from(&asked[number as usize]))];
-        for number in [1.0, 2.0, 3.0] {
-            encodings.keep(Component::TextEncoder, &ask(number), &named(number, third));
+        let share = BYTES / 4 / 3 - 1; // numbers of a third of the room, with their input
+        let asked = [1.0, 2.0, 3.0, 4.0, 5.0].map(|number| value(number, 1));
+        let [first, second, third, fourth, fifth] = asked.each_ref().map(|value| [("x", value.into())]);
+        for (inputs, number) in [(&first, 1.0), (&second, 2.0), (&third, 3.0)] {
+            encodings.keep(Component::TextEncoder, inputs, &named(number, share));
         }
-        assert!(encodings.find(Component::TextEncoder, &ask(1.0)).is_some(), "now it is the youngest");
-        encodings.keep(Component::TextEncoder, &ask(4.0), &named(4.0, third));
-        let there = [1.0, 2.0, 3.0, 4.0].map(|n| encodings.find(Component::TextEncoder, &ask(n)).is_some());
+        assert!(encodings.find(Component::TextEncoder, &first).is_some(), "now it is the youngest");
+        encodings.keep(Component::TextEncoder, &fourth, &named(4.0, share));
+        let there = [&first, &second, &third, &fourth]
+            .map(|inputs| encodings.find(Component::TextEncoder, inputs).is_some());
         assert_eq!(there, [true, false, true, true]);
-        encodings.keep(Component::TextEncoder, &ask(5.0), &named(5.0, BYTES));
-        assert!(encodings.find(Component::TextEncoder, &ask(5.0)).is_none(), "it is larger than the room");
+        encodings.keep(Component::TextEncoder, &fifth, &named(5.0, BYTES));
+        assert!(encodings.find(Component::TextEncoder, &fifth).is_none(), "it is larger than the room");
         assert_eq!(encodings.entries.len(), 3);
     }
 

@@ -4,7 +4,7 @@
 use super::Networks;
 use super::prompt_weights::weigh;
 use crate::error::{Error, Kind, Result};
-use crate::tensor::{Tensor, concat, slice, tensor};
+use crate::tensor::{Tensor, TensorView, concat_views, repeat, tensor, view_slice};
 use crate::text::Tokens;
 use kandinsky_models::Component;
 use kandinsky_models::manifest::Tokenizer;
@@ -39,7 +39,7 @@ impl MultilingualText {
     /// # Errors
     /// When `times` is 0.
     pub fn repeated(&self, times: usize) -> Result<Self> {
-        Self::concat(&vec![self.clone(); times])
+        Ok(Self { hidden: repeat(&self.hidden, times)?, pooled: repeat(&self.pooled, times)? })
     }
 
     /// Joins rows.
@@ -47,8 +47,9 @@ impl MultilingualText {
     /// # Errors
     /// When there are none.
     pub fn concat(parts: &[Self]) -> Result<Self> {
-        let of = |f: fn(&Self) -> &Tensor| parts.iter().map(|p| f(p).clone()).collect::<Vec<_>>();
-        Ok(Self { hidden: concat(&of(|p| &p.hidden), 0)?, pooled: concat(&of(|p| &p.pooled), 0)? })
+        let join =
+            |of: fn(&Self) -> TensorView<'_>| concat_views(&parts.iter().map(of).collect::<Vec<_>>(), 0);
+        Ok(Self { hidden: join(|part| part.hidden.view())?, pooled: join(|part| part.pooled.view())? })
     }
 }
 
@@ -111,10 +112,10 @@ fn unweighted_row(
     if real >= settings.max_tokens {
         return Ok(MultilingualText { hidden, pooled });
     }
-    let padding = slice(&hidden, 1, real, real + 1)?; // (1, 1, W)
-    let mut tokens = vec![slice(&hidden, 1, 0, real)?];
+    let padding = view_slice(&hidden.view(), 1, real, real + 1)?; // (1, 1, W)
+    let mut tokens = vec![view_slice(&hidden.view(), 1, 0, real)?];
     tokens.extend(std::iter::repeat_n(padding, settings.max_tokens - real));
-    Ok(MultilingualText { hidden: concat(&tokens, 1)?, pooled }) // (1, 77, W)
+    Ok(MultilingualText { hidden: concat_views(&tokens, 1)?, pooled }) // (1, 77, W)
 }
 
 /// The first of [`LENGTHS`] that holds `tokens`, else the encoder's own length.
