@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         let mut missed = Vec::new();
         for (at, (picture, word)) in pictures.iter().zip(WORDS).enumerate() {
             let pixels = clip::prepare(picture, settings)?;
-            let embed = self.engine.with_networks(|networks| image_encoder::encode(networks, pixels))?;
+            let embed = self.engine.with_networks(|networks| image_encoder::encode(networks, &pixels))?;
             if self.nearest(&embed)? != at {
                 missed.push(word.0);
             }

@@ -8,7 +8,8 @@ pub use interval::Interval;
 
 use crate::error::{Error, Kind, Result};
 use crate::math::{count, narrow};
-use crate::tensor::{Tensor, concat, repeat, rows, slice};
+use crate::tensor::{Tensor, TensorView, concat_views, repeat, side, slice, view_rows, view_slice};
+use std::borrow::Cow;
 
 /// How strongly the text pulls, and when.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,8 +57,8 @@ impl Guidance {
     ///
     /// # Errors
     /// When the tensor has no batch axis.
-    pub fn spread(self, x: &Tensor) -> Result<Tensor> {
-        if self.is_on() { repeat(x, 2) } else { Ok(x.clone()) }
+    pub fn spread(self, x: &Tensor) -> Result<Cow<'_, Tensor>> {
+        if self.is_on() { repeat(x, 2).map(Cow::Owned) } else { Ok(Cow::Borrowed(x)) }
     }
 
     /// The network's answer \[2B,…\] combined to \[B,…\]: `uncond + scale * (text - uncond)`. An answer
@@ -69,7 +70,8 @@ impl Guidance {
         if !self.is_on() {
             return Ok(out);
         }
-        let (mut guided, text) = halves(&out)?;
+        let (uncond, text) = halves(&out)?;
+        let mut guided = uncond.to_owned();
         let scale = narrow(self.scale);
         guided.zip_mut_with(&text, |uncond, text| *uncond += scale * (text - *uncond));
         Ok(guided)
@@ -81,27 +83,28 @@ impl Guidance {
     /// # Errors
     /// When the rows are not two halves.
     pub fn combine_with_variance(self, out: Tensor, guided: usize) -> Result<Tensor> {
-        let channels = out.shape().get(1).copied().unwrap_or(0);
+        let channels = side(out.shape(), 1)?;
         if !self.is_on() || channels <= guided {
             return self.combine(out);
         }
         let (_, text) = halves(&out)?;
-        let variance = slice(&text, 1, guided, channels)?;
+        let variance = view_slice(&text, 1, guided, channels)?;
         let prediction = self.combine(slice(&out, 1, 0, guided)?)?;
-        concat(&[prediction, variance], 1)
+        concat_views(&[prediction.view(), variance], 1)
     }
 }
 
 /// The unconditional half and the text's half of a batch.
-fn halves(out: &Tensor) -> Result<(Tensor, Tensor)> {
-    let total = out.shape().first().copied().unwrap_or(0);
+fn halves(out: &Tensor) -> Result<(TensorView<'_>, TensorView<'_>)> {
+    let total = side(out.shape(), 0)?;
     if total == 0 || total % 2 != 0 {
         return Err(Error::new(
             Kind::Internal,
             format!("a guided batch has {total} rows, which are not two halves"),
         ));
     }
-    Ok((rows(out, 0, total / 2)?, rows(out, total / 2, total)?))
+    let out = out.view();
+    Ok((view_rows(&out, 0, total / 2)?, view_rows(&out, total / 2, total)?))
 }
 
 #[cfg(test)]
@@ -128,7 +131,7 @@ mod tests {
         let out = tensor(&[3, 1], vec![1.0, 2.0, 3.0]).unwrap();
         let off = Guidance::new(1.0);
         assert!(!off.is_on());
-        assert_eq!(off.combine(off.spread(&out).unwrap()).unwrap(), out);
+        assert_eq!(off.combine(off.spread(&out).unwrap().into_owned()).unwrap(), out);
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub mod jobs;
 pub mod limits;
 pub mod math;
 pub mod metadata;
+pub mod opening;
 pub mod panics;
 pub mod pipeline;
 pub mod prebuild;

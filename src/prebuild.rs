@@ -2,13 +2,13 @@
 //! for the sizes that a model is asked for, and no request ever waits for one.
 
 use crate::error::{Error, Kind, Result};
+use crate::opening::VerifiedGraphs;
 use crate::progress::CancelToken;
 use crate::request::{ASPECTS, aspect_size};
 use crate::runtime::ort::Ort;
 use crate::runtime::provider::Provider;
 use crate::runtime::shapes::Shapes;
-use crate::runtime::{self, GraphSource, RuntimeOptions};
-use crate::verification::Verified;
+use crate::runtime::{self, RuntimeOptions};
 use kandinsky_models::manifest::F32_REWRITES;
 use kandinsky_models::{Component, Folder, Manifest};
 use std::path::Path;
@@ -85,27 +85,23 @@ pub fn build(
     let folder = Folder::open(model)?;
     let runtime = Ort::new(&fitted(options, folder.manifest())?, Provider::TensorRt)?;
     let all: Vec<_> = Component::ALL.into_iter().filter(|component| folder.has(*component)).collect();
+    let mut graphs = VerifiedGraphs::new(folder);
     let mut engines = Vec::with_capacity(all.len());
     for (place, component) in all.iter().enumerate() {
         cancel.check()?;
         tell(Event::Begun(*component, place, all.len()));
-        let built = build_one(&folder, *component, &runtime, tell)?;
+        let built = build_one(&mut graphs, *component, &runtime, tell)?;
         tell(Event::Done(&built));
         engines.push(built);
     }
     Ok(engines)
 }
 
-fn build_one(folder: &Folder, component: Component, runtime: &Ort, tell: &Tell) -> Result<Built> {
+fn build_one(graphs: &mut VerifiedGraphs, component: Component, runtime: &Ort, tell: &Tell) -> Result<Built> {
     let start = Instant::now();
-    let (spec, verified) = (folder.graph(component)?.clone(), Verified::new());
-    let path = verified.check(folder, &spec.graph)?;
-    if let Some(data) = &spec.data {
-        verified.check(folder, data)?;
-    }
-    folder.check_graph(&spec)?;
+    let source = graphs.source(component)?;
     let tell = Arc::clone(tell);
     let log = Arc::new(move |line: &str| tell(Event::Log(component, line)));
-    let now = runtime.build_engine(&GraphSource { component, path, spec }, log)?;
+    let now = runtime.build_engine(&source, log)?;
     Ok(Built { component, now, time: start.elapsed() })
 }

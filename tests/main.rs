@@ -19,6 +19,7 @@ mod image_output;
 mod jobs;
 mod mask;
 mod notices;
+mod opening;
 mod progress;
 mod regimes;
 mod requests;

@@ -3,7 +3,7 @@
 
 use kandinsky::Engine;
 use kandinsky::component::text::{self, ClipText, MultilingualText};
-use kandinsky::component::unet::{self, UnetVariant};
+use kandinsky::component::unet::{self, StepInputs, UnetVariant};
 use kandinsky::component::{Networks, prior};
 use kandinsky::rng::{Normals, TorchCpu};
 use kandinsky::runtime::{self, Graph, GraphSource, RuntimeOptions};
@@ -14,6 +14,7 @@ use kandinsky_export::{Checkpoint, Origin};
 use kandinsky_models::Component;
 use kandinsky_models::manifest::{Precision, WAVES};
 use kandinsky_testing::golden::{close, directory};
+use kandinsky_testing::made_up::lent;
 use kandinsky_testing::model;
 use ndarray::{Axis, IxDyn};
 use std::path::Path;
@@ -55,7 +56,7 @@ fn unsplit(folder: &Path, kind: Kind, component: Component, runtime: &str) -> Bo
 }
 
 fn only(graph: &mut dyn Graph, inputs: &[(&str, Value)]) -> Tensor {
-    let mut outputs = graph.run(inputs).unwrap();
+    let mut outputs = graph.run(&lent(inputs)).unwrap();
     outputs.retain(|(name, _)| name != WAVES);
     assert_eq!(outputs.len(), 1);
     outputs.pop().unwrap().1.into_f32().unwrap()
@@ -110,7 +111,7 @@ fn prefix_and_step_are_the_whole_prior() {
                             && b.hidden.shape()[1] < settings.max_tokens
                     );
                     let joined = prior::prefix(networks, &a)?.joined(&prior::prefix(networks, &b)?)?;
-                    let ours = prior::step(networks, x.clone(), time.clone(), &joined)?;
+                    let ours = prior::step(networks, &x, &time, &joined)?;
                     close(&format!("{runtime} x0 at {t}"), &ours, &expected, TOLERANCE).unwrap();
                     Ok(())
                 })
@@ -122,7 +123,7 @@ fn prefix_and_step_are_the_whole_prior() {
 fn full_clip(networks: &mut Networks, prompt: &Tokens, length: usize, pad: u32) -> ClipText {
     let (ids, mask) = padded(prompt, length, pad);
     let [hidden, pooled] =
-        networks.call_f32(Component::TextEncoder, &[("ids", ids)], ["hidden", "pooled"]).unwrap();
+        networks.call_f32(Component::TextEncoder, &[("ids", (&ids).into())], ["hidden", "pooled"]).unwrap();
     ClipText { hidden, pooled, mask }
 }
 
@@ -153,11 +154,13 @@ fn context_film_and_step_are_the_whole_unet() {
                         ("sample", sample.clone().into()),
                     ];
                     let expected = only(whole.as_mut(), &inputs);
-                    let context = unet::context(networks, which, &text, image.clone())?;
-                    let film = unet::film(networks, which, times.clone(), &context.aug)?; // (T, B, C)
+                    let context = unet::context(networks, which, &text, &image)?;
+                    let film = unet::film(networks, which, &times, &context.aug)?; // (T, B, C)
                     let own = |row: usize| slice(&film.index_axis(Axis(0), row).to_owned(), 0, row, row + 1);
                     let film = concat(&[own(0)?, own(1)?], 0)?; // (B, C)
-                    let ours = unet::step(networks, which, sample.clone(), film, &context)?;
+                    let given =
+                        StepInputs { sample: sample.view(), film: film.view(), context: context.rows() };
+                    let ours = unet::step(networks, which, &given)?;
                     close(&format!("{runtime} {kind:?}"), &ours, &expected, TOLERANCE).unwrap();
                     Ok(())
                 })
@@ -186,7 +189,7 @@ fn trimmed_prompts_and_repeated_padding_are_the_padded_encoders() {
                     close(&name("pooled"), &ours.pooled, &full.pooled, TOLERANCE).unwrap();
                     let length = settings.multilingual.max_tokens;
                     let (ids, mask) = padded(&multilingual, length, settings.multilingual.pad);
-                    let inputs = [("ids", ids), ("mask", mask.into())];
+                    let inputs = [("ids", (&ids).into()), ("mask", (&mask).into())];
                     let outputs = ["hidden", "pooled"];
                     let [hidden, pooled] =
                         networks.call_f32(Component::MultilingualEncoder, &inputs, outputs)?;

@@ -6,7 +6,7 @@ use kandinsky::engine::find_model;
 use kandinsky::error::{Error, Kind, Result};
 use kandinsky::prebuild;
 use kandinsky::runtime;
-use kandinsky::tensor::{Tensor, Value};
+use kandinsky::tensor::{Input, Tensor, Value};
 use kandinsky_models::{Component, Folder};
 use ndarray::{ArrayD, Axis, IxDyn};
 use safetensors::tensor::TensorView;
@@ -95,6 +95,7 @@ fn measure(
         })?;
         inputs.push((port.name.as_str(), fitted(value, port.shape.len())));
     }
+    let inputs: Vec<(&str, Input<'_>)> = inputs.iter().map(|(name, value)| (*name, value.into())).collect();
     let mut times = Vec::new();
     let mut values = networks.call_all(component, &inputs)?;
     for _ in 0..repeat {

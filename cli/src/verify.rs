@@ -3,9 +3,10 @@
 use super::{Report, RuntimeArgs, to_json};
 use kandinsky::engine::find_model;
 use kandinsky::error::{Error, Kind, Result};
+use kandinsky::opening::VerifiedGraphs;
 use kandinsky::prebuild;
-use kandinsky::runtime::{self, CacheMode, GraphSource, Runtime, RuntimeOptions};
-use kandinsky_models::{Component, FileEntry, Folder, GraphSpec};
+use kandinsky::runtime::{self, CacheMode, RuntimeOptions};
+use kandinsky_models::{Component, Folder};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -26,28 +27,15 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     let options = RuntimeOptions { cache: CacheMode::Off, ..args.runtime.options()? };
     let selection = runtime::select(&prebuild::fitted(&options, folder.manifest())?)?;
     let mut checks = Vec::new();
+    let mut graphs = VerifiedGraphs::reading_every_byte(folder.clone());
     for component in Component::ALL.into_iter().filter(|c| folder.has(*c)) {
-        let spec = folder.graph(component)?;
-        let outcome = check_graph(&folder, component, spec, selection.runtime.as_ref());
-        checks.push(Check::new(component.name(), outcome));
+        let outcome = graphs.source(component).and_then(|source| selection.runtime.open(&source));
+        checks.push(Check::new(component.name(), outcome.map(|_| ())));
     }
     for (role, entry) in &folder.manifest().files {
-        checks.push(Check::new(role, check_file(&folder, entry).map(|_| ())));
+        checks.push(Check::new(role, folder.verify(entry).map(|_| ()).map_err(Error::from)));
     }
     Ok(Box::new(Verdict { model: path, runtime: selection.runtime.describe(), checks }))
-}
-
-fn check_graph(folder: &Folder, component: Component, spec: &GraphSpec, runtime: &dyn Runtime) -> Result<()> {
-    let path = check_file(folder, &spec.graph)?;
-    if let Some(data) = &spec.data {
-        check_file(folder, data)?;
-    }
-    folder.check_graph(spec)?;
-    runtime.open(&GraphSource { component, path, spec: spec.clone() }).map(|_| ())
-}
-
-fn check_file(folder: &Folder, entry: &FileEntry) -> Result<PathBuf> {
-    folder.verify(entry).map_err(Error::from)
 }
 
 #[derive(Serialize)]

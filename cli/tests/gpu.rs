@@ -14,6 +14,7 @@ use kandinsky::{Engine, prebuild};
 use kandinsky_models::{Component, Folder};
 use kandinsky_testing::EMOJI;
 use kandinsky_testing::golden::directory;
+use kandinsky_testing::made_up::lent;
 use kandinsky_testing::model;
 use kandinsky_testing::skips::skipped;
 use std::path::{Path, PathBuf};
@@ -195,7 +196,7 @@ fn given(inputs: &[(String, Tensor)], names: &[&str]) -> Vec<(&'static str, Valu
 }
 
 fn out(graph: &mut dyn Graph, inputs: &[(&str, Value)]) -> Tensor {
-    graph.run(inputs).unwrap().pop().unwrap().1.into_f32().unwrap()
+    graph.run(&lent(inputs)).unwrap().pop().unwrap().1.into_f32().unwrap()
 }
 
 const ALL: [&str; 4] = ["sample", "film", "k", "v"];
@@ -229,22 +230,22 @@ fn kept_inputs_hold_until_others_are_kept_or_given() {
     };
     assert!(!plain.keep(1, &[]).unwrap(), "a graph that is not bound keeps nothing");
     let short = given(&a, &["sample", "film"]);
-    assert_eq!(bound.run(&short).unwrap_err().kind(), Kind::Internal, "nothing was kept");
+    assert_eq!(bound.run(&lent(&short)).unwrap_err().kind(), Kind::Internal, "nothing was kept");
     let [k, v] = context(&a);
-    assert!(bound.keep(7, &[("k", &k), ("v", &v)]).unwrap());
+    assert!(bound.keep(7, &[("k", (&k).into()), ("v", (&v).into())]).unwrap());
     assert_eq!(out(bound.as_mut(), &short), out(plain.as_mut(), &given(&a, &ALL)));
     let other = given(&b, &["sample", "film"]);
     assert_eq!(out(bound.as_mut(), &other), out(plain.as_mut(), &mixed(&b, &a)));
     // The same id: what is given is not looked at.
     let [k, v] = context(&b);
-    assert!(bound.keep(7, &[("k", &k), ("v", &v)]).unwrap());
+    assert!(bound.keep(7, &[("k", (&k).into()), ("v", (&v).into())]).unwrap());
     assert_eq!(out(bound.as_mut(), &other), out(plain.as_mut(), &mixed(&b, &a)));
-    assert!(bound.keep(8, &[("k", &k), ("v", &v)]).unwrap());
+    assert!(bound.keep(8, &[("k", (&k).into()), ("v", (&v).into())]).unwrap());
     assert_eq!(out(bound.as_mut(), &other), out(plain.as_mut(), &given(&b, &ALL)));
     // Given outright, they take the place of what was kept.
     assert_eq!(out(bound.as_mut(), &given(&a, &ALL)), out(plain.as_mut(), &given(&a, &ALL)));
-    assert!(bound.run(&other).is_err());
-    assert!(bound.keep(8, &[("k", &k), ("v", &v)]).unwrap());
+    assert!(bound.run(&lent(&other)).is_err());
+    assert!(bound.keep(8, &[("k", (&k).into()), ("v", (&v).into())]).unwrap());
     assert_eq!(out(bound.as_mut(), &other), out(plain.as_mut(), &given(&b, &ALL)));
 }
 
@@ -260,10 +261,10 @@ fn a_graph_with_a_profile_runs_what_lies_within_it_and_nothing_else() {
     out(&mut graph, &given(&inputs(folder.path(), 2, [8, 24], 1), &ALL));
     for (rows, sides) in [(9, [16, 16]), (2, [24, 16]), (2, [16, 32])] {
         let outside = inputs(folder.path(), rows, sides, 1);
-        assert_eq!(graph.run(&given(&outside, &ALL)).unwrap_err().kind(), Kind::BadRequest);
+        assert_eq!(graph.run(&lent(&given(&outside, &ALL))).unwrap_err().kind(), Kind::BadRequest);
     }
     let outside = inputs(folder.path(), 9, [16, 16], 1);
-    assert!(graph.keep(1, &[("k", &outside[2].1)]).is_err());
+    assert!(graph.keep(1, &[("k", (&outside[2].1).into())]).is_err());
 }
 
 #[test]
@@ -280,7 +281,7 @@ fn a_bound_graph_refuses_what_breaks_its_contract() {
     for (inputs, word) in
         [(unknown, "other"), (odd, "sample"), (rows, "batch"), (given(&good, &["sample"]), "film")]
     {
-        let error = bound.run(&inputs).unwrap_err();
+        let error = bound.run(&lent(&inputs)).unwrap_err();
         assert!(error.to_string().contains(word), "{word}: {error}");
     }
     out(bound.as_mut(), &given(&good, &ALL));

@@ -30,12 +30,12 @@ pub(super) fn map(networks: &mut Networks) -> Result<Tensor> {
     let sides = PATCHES.iter().flat_map(|patch| std::iter::repeat_n(*patch, PICTURES));
     let pictures = sides.map(|patch| patches(&mut random, patch, factor));
     let pictures = pictures.collect::<Result<Vec<_>>>()?;
-    let latents = pictures.into_iter().map(|pixels| movq::encode(networks, pixels));
+    let latents = pictures.into_iter().map(|pixels| movq::encode(networks, &pixels));
     let latents = latents.collect::<Result<Vec<_>>>()?;
     networks.close();
     let mut equations = Equations::new(channels + 1, COLOURS);
     for latents in latents {
-        let pixels = movq::decode(networks, latents.clone())?;
+        let pixels = movq::decode(networks, &latents)?;
         let inputs = points(&latents, 1);
         let colours = points(&pixels, factor);
         for (mut input, colour) in inputs.into_iter().zip(colours) {

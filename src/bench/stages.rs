@@ -2,7 +2,7 @@
 
 use crate::component::prior::Prefix;
 use crate::component::text::{ClipText, MultilingualText};
-use crate::component::unet::{Context, UnetVariant};
+use crate::component::unet::{Context, StepInputs, UnetVariant};
 use crate::component::{Networks, movq, prior, text, unet};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
@@ -294,7 +294,7 @@ impl<'a> Bench<'a> {
         let embeds = self.image_embeds()?;
         self.with(|networks| {
             let text = self.unet_text(networks)?;
-            unet::context(networks, UnetVariant::Draw, &text, embeds)
+            unet::context(networks, UnetVariant::Draw, &text, &embeds)
         })
     }
 
@@ -377,7 +377,7 @@ fn prior_step<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     let rows = if on { 2 } else { 1 };
     let x = repeat(&bench.normals(&[1, bench.engine.manifest().latent.embed])?, rows)?;
     let t = tensor(&[rows], vec![500.0; rows])?;
-    Ok(Work::new(move || bench.with(|n| prior::step(n, x.clone(), t.clone(), &prefix)).map(drop)))
+    Ok(Work::new(move || bench.with(|n| prior::step(n, &x, &t, &prefix)).map(drop)))
 }
 
 fn prior_steps<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
@@ -399,32 +399,32 @@ fn prior_all<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
 fn unet_context<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     let text = bench.with(|networks| bench.unet_text(networks))?;
     let embeds = bench.image_embeds()?;
-    let run =
-        move |networks: &mut Networks| unet::context(networks, UnetVariant::Draw, &text, embeds.clone());
+    let run = move |networks: &mut Networks| unet::context(networks, UnetVariant::Draw, &text, &embeds);
     Ok(Work::new(move || bench.with(&run).map(drop)))
 }
 
 fn unet_film<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     let (context, times) = (bench.context()?, bench.timesteps()?);
-    let run =
-        move |networks: &mut Networks| unet::film(networks, UnetVariant::Draw, times.clone(), &context.aug);
+    let run = move |networks: &mut Networks| unet::film(networks, UnetVariant::Draw, &times, &context.aug);
     Ok(Work::new(move || bench.with(&run).map(drop)))
 }
 
 fn unet_step<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     let context = bench.context()?;
-    let film = bench.with(|n| unet::film(n, UnetVariant::Draw, tensor(&[1], vec![500.0])?, &context.aug))?;
+    let film = bench.with(|n| unet::film(n, UnetVariant::Draw, &tensor(&[1], vec![500.0])?, &context.aug))?;
     let film = film.index_axis_move(ndarray::Axis(0), 0).as_standard_layout().into_owned();
-    let sample = bench.guidance().spread(&bench.latents(bench.engine.manifest().latent.unet_channels)?)?;
+    let latents = bench.latents(bench.engine.manifest().latent.unet_channels)?;
+    let sample = bench.guidance().spread(&latents)?.into_owned();
     let run = move |networks: &mut Networks| {
-        unet::step(networks, UnetVariant::Draw, sample.clone(), film.clone(), &context)
+        let given = StepInputs { sample: sample.view(), film: film.view(), context: context.rows() };
+        unet::step(networks, UnetVariant::Draw, &given)
     };
     Ok(Work::new(move || bench.with(&run).map(drop)))
 }
 
 fn movq_decode<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     let latents = bench.latents(bench.engine.manifest().latent.channels)?;
-    Ok(Work::new(move || bench.with(|networks| movq::decode(networks, latents.clone())).map(drop)))
+    Ok(Work::new(move || bench.with(|networks| movq::decode(networks, &latents)).map(drop)))
 }
 
 fn first_step<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
@@ -435,8 +435,8 @@ fn first_step<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
         let positive = bench.embed(networks, &prior_text)?;
         let zero = bench.engine.encoder(bench.resolved.weighted).zero_image(networks)?;
         let embeds = if bench.guidance().is_on() { concat(&[zero, positive], 0)? } else { positive };
-        let context = unet::context(networks, UnetVariant::Draw, &unet_text, embeds)?;
-        unet::film(networks, UnetVariant::Draw, times.clone(), &context.aug).map(drop)
+        let context = unet::context(networks, UnetVariant::Draw, &unet_text, &embeds)?;
+        unet::film(networks, UnetVariant::Draw, &times, &context.aug).map(drop)
     };
     Ok(Work::new(move || bench.with(&run)))
 }

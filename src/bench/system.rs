@@ -4,7 +4,7 @@ use super::report::{Machine, Peak};
 use crate::error::{Error, Kind, Result};
 use crate::math::{count, narrow};
 use crate::runtime::{self, GraphSource, RuntimeOptions};
-use crate::tensor::{Value, tensor};
+use crate::tensor::tensor;
 use kandinsky_models::manifest::{Dtype, Port};
 use kandinsky_models::onnx::{
     Dimension, GraphProto, IR_VERSION, ModelProto, NodeProto, OPSET, OperatorSetIdProto, TensorProto,
@@ -55,11 +55,11 @@ fn products(options: &RuntimeOptions) -> Result<f64> {
     let source = written(folder.path()).map_err(failed)?;
     let mut graph =
         runtime::select(&RuntimeOptions { profile: None, ..options.clone() })?.runtime.open(&source)?;
-    let x = || -> Result<Value> { Ok(tensor(&[SIDE, SIDE], vec![1.0; SIDE * SIDE])?.into()) };
-    graph.run(&[("x", x()?)])?;
+    let x = tensor(&[SIDE, SIDE], vec![1.0; SIDE * SIDE])?;
+    let input = [("x", (&x).into())];
+    graph.run(&input)?;
     let mut best = f64::INFINITY;
     for _ in 0..RUNS {
-        let input = [("x", x()?)];
         let start = Instant::now();
         graph.run(&input)?;
         best = best.min(start.elapsed().as_secs_f64());

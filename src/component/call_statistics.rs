@@ -1,6 +1,6 @@
 //! UnetVariant graphs ran on which sizes and how often: what operations are counted from.
 
-use crate::tensor::Value;
+use crate::tensor::Input;
 use kandinsky_models::Component;
 use std::collections::BTreeMap;
 
@@ -13,9 +13,16 @@ pub struct CallStatistics(BTreeMap<(Component, Shapes), u64>);
 
 impl CallStatistics {
     /// Notes a call.
-    pub fn note(&mut self, component: Component, inputs: &[(&str, Value)]) {
+    pub fn note(&mut self, component: Component, inputs: &[(&str, Input<'_>)]) {
+        // Steps of a loop have the same sizes: they are counted without a key of their own.
+        let known =
+            self.0.iter_mut().find(|((called, shapes), _)| *called == component && same(shapes, inputs));
+        if let Some((_, times)) = known {
+            *times += 1;
+            return;
+        }
         let shapes = inputs.iter().map(|(name, value)| ((*name).to_owned(), value.shape().to_vec()));
-        *self.0.entry((component, shapes.collect())).or_default() += 1;
+        self.0.insert((component, shapes.collect()), 1);
     }
 
     /// Every graph with the sizes that it ran on and how often.
@@ -32,4 +39,11 @@ impl CallStatistics {
         })
         .sum()
     }
+}
+
+fn same(shapes: &Shapes, inputs: &[(&str, Input<'_>)]) -> bool {
+    let noted = |(name, input): &(&str, Input<'_>)| {
+        shapes.get(*name).is_some_and(|sides| sides.as_slice() == input.shape())
+    };
+    shapes.len() == inputs.len() && inputs.iter().all(noted)
 }

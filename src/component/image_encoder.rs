@@ -10,7 +10,7 @@ use ndarray::IxDyn;
 ///
 /// # Errors
 /// As [`Networks::call`].
-pub fn encode(networks: &mut Networks, pixels: Tensor) -> Result<Tensor> {
+pub fn encode(networks: &mut Networks, pixels: &Tensor) -> Result<Tensor> {
     let inputs = [("pixels", pixels.into())];
     let [embed] = networks.call_f32(Component::ImageEncoder, &inputs, ["embed"])?;
     Ok(embed)
@@ -23,5 +23,5 @@ pub fn encode(networks: &mut Networks, pixels: Tensor) -> Result<Tensor> {
 /// As [`Networks::call`].
 pub fn encode_zeros(networks: &mut Networks) -> Result<Tensor> {
     let size = networks.folder().manifest().clip_image.size;
-    encode(networks, Tensor::zeros(IxDyn(&[1, 3, size, size])))
+    encode(networks, &Tensor::zeros(IxDyn(&[1, 3, size, size])))
 }

@@ -1,77 +1,48 @@
 //! The networks as typed calls: tensors in, tensors out, no maths.
 //!
-//! [`Networks`] opens a graph the first time it is called, after its bytes have been checked against
-//! the manifest, and keeps it, or closes it after its turn where a plan says so. The functions beside it name
-//! inputs and outputs once.
+//! [`Networks`] puts together the graphs that are open, what they answered before, how often they were called, and the
+//! token that stops them. The functions beside it name inputs and outputs once.
 
 pub mod call_statistics;
 mod encoding_cache;
 pub mod image_encoder;
 pub mod movq;
+mod open_graphs;
 pub mod prior;
 mod prompt_weights;
 pub mod text;
 pub mod unet;
 
 use crate::error::{Error, Kind, Result};
+use crate::opening::{GraphFacts, VerifiedGraphs};
 use crate::progress::{CancelToken, Stage};
-use crate::residency::{Plan, Rates, Step};
-use crate::runtime::{self, Graph, GraphSource, Runtime, RuntimeEntry};
+use crate::residency::{Plan, Rates};
+use crate::runtime::{Runtime, RuntimeEntry};
 use crate::status::StatusBoard;
-use crate::system;
-use crate::tensor::{Tensor, Value};
-use crate::verification::Verified;
+use crate::tensor::{Input, Tensor, Value};
 use call_statistics::CallStatistics;
-use encoding_cache::EncodingCache;
+use encoding_cache::{EncodingCache, Named};
 use kandinsky_models::{Component, Folder};
+use open_graphs::OpenGraphs;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The graphs of one model folder on one runtime.
 pub struct Networks {
-    folder: Folder,
-    runtime: Box<dyn Runtime>,
-    verified: Verified,
-    open: BTreeMap<Component, Box<dyn Graph>>,
-    load: Duration,
-    cancel: CancelToken,
-    calls: CallStatistics,
+    graphs: OpenGraphs,
     encodings: EncodingCache,
-    course: Course,
-    base: Option<u64>,
-    notes: Vec<String>,
-    board: StatusBoard,
-}
-
-/// The plan that is followed, and how far it is.
-#[derive(Default)]
-struct Course {
-    steps: Vec<Step>,
-    at: Option<usize>,
-    /// Graphs opened since it began.
-    opened: usize,
+    calls: CallStatistics,
+    cancel: CancelToken,
 }
 
 impl Networks {
     /// The graphs of `folder` on `runtime`; none is opened yet.
     pub fn new(folder: Folder, runtime: Box<dyn Runtime>) -> Self {
-        let verified = Verified::new();
-        let cancel = CancelToken::default();
-        let (load, course) = (Duration::ZERO, Course::default());
-        let (calls, encodings) = (CallStatistics::default(), EncodingCache::default());
         Self {
-            folder,
-            runtime,
-            verified,
-            open: BTreeMap::new(),
-            load,
-            cancel,
-            calls,
-            encodings,
-            course,
-            base: None,
-            notes: Vec::new(),
-            board: StatusBoard::default(),
+            graphs: OpenGraphs::new(VerifiedGraphs::new(folder), runtime),
+            encodings: EncodingCache::default(),
+            calls: CallStatistics::default(),
+            cancel: CancelToken::default(),
         }
     }
 
@@ -91,33 +62,38 @@ impl Networks {
     }
 
     /// The model folder.
-    pub fn folder(&self) -> &Folder {
-        &self.folder
+    pub const fn folder(&self) -> &Folder {
+        self.graphs.graphs().folder()
     }
 
-    /// UnetVariant runtime runs the graphs, with its version.
+    /// Which runtime runs the graphs, with its version.
     pub fn runtime(&self) -> String {
-        self.runtime.describe()
+        self.graphs.runtime()
     }
 
     /// The row of the runtime in the table of runtimes.
     pub fn runtime_entry(&self) -> &'static RuntimeEntry {
-        self.runtime.entry()
+        self.graphs.runtime_entry()
     }
 
     /// Names of the graphs that are open.
     pub fn opened(&self) -> Vec<Component> {
-        self.open.keys().copied().collect()
+        self.graphs.names()
     }
 
     /// Where it is noted which graphs are open, for those who must not wait for the networks.
     pub fn board(&self) -> StatusBoard {
-        self.board.clone()
+        self.graphs.board()
     }
 
     /// Time spent on opening graphs so far.
-    pub fn load_time(&self) -> Duration {
-        self.load
+    pub const fn load_time(&self) -> Duration {
+        self.graphs.load_time()
+    }
+
+    /// How many texts of graphs have been decoded so far: one a graph, whatever is drawn.
+    pub const fn decoded(&self) -> u64 {
+        self.graphs.graphs().decoded()
     }
 
     /// From now on nothing is opened and nothing runs once `token` was used.
@@ -127,16 +103,13 @@ impl Networks {
 
     /// Closes every graph and gives back its memory.
     pub fn close(&mut self) {
-        self.open.clear();
-        self.note_opened();
-        runtime::trim();
+        self.graphs.close();
     }
 
     /// From now on graphs are closed as `plan` says; one that it does not name is left open, and so is every one
     /// without a plan.
     pub fn follow(&mut self, plan: Option<&Plan>) {
-        let steps = plan.map(|plan| plan.steps.clone()).unwrap_or_default();
-        self.course = Course { steps, at: None, opened: 0 };
+        self.graphs.follow(plan);
     }
 
     /// Opens the graphs that run first in a stage of the plan that is followed, and tells how many have been opened
@@ -145,57 +118,34 @@ impl Networks {
     /// # Errors
     /// As [`Networks::open`].
     pub fn open_stage(&mut self, stage: Stage) -> Result<usize> {
-        let from = self.course.at.unwrap_or(0);
-        let step = self.course.steps.iter().skip(from).find(|step| step.stage == stage);
-        let runs = step.map(|step| step.runs.clone()).unwrap_or_default();
-        runs.into_iter().try_for_each(|component| self.open(component))?;
-        Ok(self.course.opened)
+        self.graphs.first_of(stage).into_iter().try_for_each(|component| self.open(component))?;
+        Ok(self.graphs.opened_since())
     }
 
     /// What a graph takes of memory on this runtime.
     ///
     /// # Errors
-    /// When the folder has no such graph or its file is not there.
-    pub fn rates(&self, component: Component) -> Result<Rates> {
-        let spec = self.folder.graph(component)?.clone();
-        let path = self.folder.locate(&spec.graph)?;
-        Ok(self.runtime.rates(&GraphSource { component, path, spec }))
+    /// When the folder has no such graph, or its text is not the manifest's.
+    pub fn rates(&mut self, component: Component) -> Result<Rates> {
+        self.graphs.rates(component)
+    }
+
+    /// Numbers of a graph that its memory is estimated from.
+    ///
+    /// # Errors
+    /// As [`Networks::rates`].
+    pub fn facts(&mut self, component: Component) -> Result<GraphFacts> {
+        Ok(self.graphs.graphs_mut().checked(component)?.facts)
     }
 
     /// Memory of the process without graphs, in bytes, as it was when none was open.
     pub fn base(&mut self) -> u64 {
-        if self.open.is_empty() {
-            // Reading tokenisers leaves far more behind than they keep.
-            runtime::trim();
-            self.base = system::resident().or(self.base);
-        }
-        self.base.unwrap_or(0)
+        self.graphs.base()
     }
 
     /// What the caller should know of the graphs opened since the last call.
     pub fn notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
-    }
-
-    fn note_opened(&self) {
-        self.board.note_opened(self.open.keys().copied());
-    }
-
-    /// Goes on to the next turn of the plan in which a graph runs, and closes what is not open in it.
-    fn turn_to(&mut self, component: Component) {
-        let from = self.course.at.unwrap_or(0);
-        let mut coming = self.course.steps.iter().enumerate().skip(from);
-        let Some((at, step)) = coming.find(|(_, step)| step.runs.contains(&component)) else { return };
-        if self.course.at == Some(at) {
-            return;
-        }
-        let before = self.open.len();
-        self.open.retain(|open, _| step.open.contains(open));
-        if self.open.len() < before {
-            self.note_opened();
-            runtime::trim();
-        }
-        self.course.at = Some(at);
+        self.graphs.take_notes()
     }
 
     /// Opens a graph unless it is open.
@@ -205,24 +155,16 @@ impl Networks {
     /// caller cancelled.
     pub fn open(&mut self, component: Component) -> Result<()> {
         self.cancel.check()?;
-        self.turn_to(component);
-        if self.open.contains_key(&component) {
-            return Ok(());
-        }
-        let start = Instant::now();
-        let spec = self.folder.graph(component)?.clone();
-        let path = self.verified.check(&self.folder, &spec.graph)?;
-        if let Some(data) = &spec.data {
-            self.verified.check(&self.folder, data)?;
-        }
-        self.folder.check_graph(&spec)?;
-        let graph = self.runtime.open(&GraphSource { component, path, spec })?;
-        self.open.insert(component, graph);
-        self.note_opened();
-        self.course.opened += 1;
-        self.notes.extend(self.runtime.notes());
-        self.load += start.elapsed();
-        Ok(())
+        self.graphs.open(component).map(|_| ())
+    }
+
+    /// Lets a graph keep inputs for the runs to come, known by `id`, and says whether those may leave them out.
+    ///
+    /// # Errors
+    /// As [`Networks::call`].
+    pub fn keep(&mut self, component: Component, id: u64, inputs: &[(&str, Input<'_>)]) -> Result<bool> {
+        self.cancel.check()?;
+        self.graphs.open(component)?.keep(id, inputs)
     }
 
     /// Runs a graph and gives the outputs named.
@@ -232,54 +174,21 @@ impl Networks {
     pub fn call<const N: usize>(
         &mut self,
         component: Component,
-        inputs: &[(&str, Value)],
+        inputs: &[(&str, Input<'_>)],
         outputs: [&str; N],
     ) -> Result<[Value; N]> {
-        let mut found = self.call_all(component, inputs)?;
-        let mut missing = None;
-        let values = outputs.map(|name| {
-            let value = found.remove(name);
-            value.unwrap_or_else(|| {
-                missing = Some(name);
-                Value::F32(Tensor::zeros(ndarray::IxDyn(&[0])))
-            })
-        });
-        match missing {
-            None => Ok(values),
-            Some(name) => Err(Error::new(Kind::BadModel, format!("{component} has no output {name}"))),
-        }
-    }
-
-    /// Lets a graph keep inputs for the runs to come, known by `id`, and says whether those may leave them out.
-    ///
-    /// # Errors
-    /// As [`Networks::call`].
-    pub fn keep(&mut self, component: Component, id: u64, inputs: &[(&str, &Tensor)]) -> Result<bool> {
-        self.open(component)?;
-        self.open.get_mut(&component).map_or(Ok(false), |graph| graph.keep(id, inputs))
-    }
-
-    /// Runs a graph and gives all its outputs by name.
-    ///
-    /// # Errors
-    /// As [`Networks::call`].
-    pub fn call_all(
-        &mut self,
-        component: Component,
-        inputs: &[(&str, Value)],
-    ) -> Result<BTreeMap<String, Value>> {
-        self.cancel.check()?;
-        if let Some(known) = self.encodings.find(component, inputs) {
-            return Ok(known.into_iter().collect());
-        }
-        self.open(component)?;
-        let Some(graph) = self.open.get_mut(&component) else {
-            return Err(Error::new(Kind::Internal, format!("{component} is not open")));
+        let mut found = self.run(component, inputs)?;
+        let mut take = |name: &str| {
+            let place = found.iter().position(|(known, _)| known == name).ok_or_else(|| {
+                Error::new(
+                    Kind::BadModel,
+                    format!("{component} has no output {name}; export the model again"),
+                )
+            })?;
+            Ok(found.swap_remove(place).1)
         };
-        let outputs = graph.run(inputs)?;
-        self.calls.note(component, inputs);
-        self.encodings.keep(component, inputs, &outputs);
-        Ok(outputs.into_iter().collect())
+        let values = outputs.iter().map(|name| take(name)).collect::<Result<Vec<_>>>()?;
+        as_many(values)
     }
 
     /// As [`Networks::call`], where every output named holds floats.
@@ -289,17 +198,40 @@ impl Networks {
     pub fn call_f32<const N: usize>(
         &mut self,
         component: Component,
-        inputs: &[(&str, Value)],
+        inputs: &[(&str, Input<'_>)],
         outputs: [&str; N],
     ) -> Result<[Tensor; N]> {
         let values = self.call(component, inputs, outputs)?;
-        let mut failure = None;
-        let tensors = values.map(|value| {
-            value.into_f32().unwrap_or_else(|error| {
-                failure = Some(error);
-                Tensor::zeros(ndarray::IxDyn(&[0]))
-            })
-        });
-        failure.map_or(Ok(tensors), Err)
+        as_many(values.into_iter().map(Value::into_f32).collect::<Result<Vec<_>>>()?)
     }
+
+    /// Runs a graph and gives all its outputs by name.
+    ///
+    /// # Errors
+    /// As [`Networks::call`].
+    pub fn call_all(
+        &mut self,
+        component: Component,
+        inputs: &[(&str, Input<'_>)],
+    ) -> Result<BTreeMap<String, Value>> {
+        Ok(self.run(component, inputs)?.into_iter().collect())
+    }
+
+    fn run(&mut self, component: Component, inputs: &[(&str, Input<'_>)]) -> Result<Named> {
+        self.cancel.check()?;
+        if let Some(known) = self.encodings.find(component, inputs) {
+            return Ok(known);
+        }
+        let outputs = self.graphs.open(component)?.run(inputs)?;
+        self.calls.note(component, inputs);
+        self.encodings.keep(component, inputs, &outputs);
+        Ok(outputs)
+    }
+}
+
+/// The items as an array of the length that was asked for.
+fn as_many<T, const N: usize>(items: Vec<T>) -> Result<[T; N]> {
+    <[T; N]>::try_from(items).map_err(|items| {
+        Error::new(Kind::Internal, format!("{} outputs came where {N} were asked", items.len()))
+    })
 }

@@ -10,7 +10,7 @@ use ndarray::ArrayD;
 ///
 /// # Errors
 /// As [`Networks::call`].
-pub fn encode(networks: &mut Networks, pixels: Tensor) -> Result<Tensor> {
+pub fn encode(networks: &mut Networks, pixels: &Tensor) -> Result<Tensor> {
     let [latents] = networks.call_f32(Component::MovqEncoder, &[("pixels", pixels.into())], ["latents"])?;
     Ok(latents)
 }
@@ -19,7 +19,7 @@ pub fn encode(networks: &mut Networks, pixels: Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// As [`Networks::call`].
-pub fn quantize(networks: &mut Networks, latents: Tensor) -> Result<(Tensor, ArrayD<i64>)> {
+pub fn quantize(networks: &mut Networks, latents: &Tensor) -> Result<(Tensor, ArrayD<i64>)> {
     let inputs = [("latents", latents.into())];
     let [quantized, indices] = networks.call(Component::MovqQuantize, &inputs, ["quantized", "indices"])?;
     Ok((quantized.into_f32()?, indices.into_i64()?))
@@ -30,7 +30,7 @@ pub fn quantize(networks: &mut Networks, latents: Tensor) -> Result<(Tensor, Arr
 ///
 /// # Errors
 /// As [`Networks::call`].
-pub fn decode(networks: &mut Networks, latents: Tensor) -> Result<Tensor> {
+pub fn decode(networks: &mut Networks, latents: &Tensor) -> Result<Tensor> {
     let [pixels] = networks.call_f32(Component::MovqDecoder, &[("latents", latents.into())], ["pixels"])?;
     Ok(pixels)
 }

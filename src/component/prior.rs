@@ -2,8 +2,8 @@
 
 use super::Networks;
 use super::text::ClipText;
-use crate::error::Result;
-use crate::tensor::{Tensor, concat, repeat, rows, slice};
+use crate::error::{Error, Kind, Result};
+use crate::tensor::{Tensor, concat, concat_views, repeat, rows, side, view_slice};
 use kandinsky_models::Component;
 use ndarray::IxDyn;
 
@@ -33,26 +33,38 @@ impl Prefix {
 }
 
 impl Prefix {
+    /// Tokens of text, padding among them.
+    fn tokens(&self) -> Result<usize> {
+        side(self.mask.shape(), 1)
+    }
+
     /// The same prompts with `tokens` text tokens: masked zeros between the text and the
     /// text-embedding token, which is the last.
     ///
     /// # Errors
     /// When the prompts are longer already.
     pub fn padded(&self, tokens: usize) -> Result<Self> {
-        let text = self.mask.shape().last().copied().unwrap_or(0);
+        let text = self.tokens()?;
         if text == tokens {
             return Ok(self.clone());
         }
-        let pad = |kv: &Tensor| {
-            let mut shape = kv.shape().to_vec();
-            if let Some(length) = shape.get_mut(2) {
-                *length = tokens.saturating_sub(text);
-            }
-            concat(&[slice(kv, 2, 0, text)?, Tensor::zeros(IxDyn(&shape)), slice(kv, 2, text, text + 1)?], 2)
+        let longer = || {
+            let message = format!("prompts of {text} tokens were to be padded to {tokens}");
+            Error::new(Kind::Internal, message)
         };
-        let rows = self.mask.shape().first().copied().unwrap_or(0);
-        let masked = Tensor::zeros(IxDyn(&[rows, tokens.saturating_sub(text)]));
-        Ok(Self { k: pad(&self.k)?, v: pad(&self.v)?, mask: concat(&[self.mask.clone(), masked], 1)? })
+        let missing = tokens.checked_sub(text).ok_or_else(longer)?;
+        let pad = |kv: &Tensor| {
+            let (rows, heads, width) = (side(kv.shape(), 0)?, side(kv.shape(), 1)?, side(kv.shape(), 3)?);
+            let zeros = Tensor::zeros(IxDyn(&[rows, heads, missing, width]));
+            let kv = kv.view();
+            concat_views(
+                &[view_slice(&kv, 2, 0, text)?, zeros.view(), view_slice(&kv, 2, text, text + 1)?],
+                2,
+            )
+        };
+        let masked = Tensor::zeros(IxDyn(&[side(self.mask.shape(), 0)?, missing]));
+        let mask = concat_views(&[self.mask.view(), masked.view()], 1)?;
+        Ok(Self { k: pad(&self.k)?, v: pad(&self.v)?, mask })
     }
 }
 
@@ -71,8 +83,7 @@ impl Prefix {
     /// # Errors
     /// When they are of different models.
     pub fn joined(&self, other: &Self) -> Result<Self> {
-        let text = |p: &Self| p.mask.shape().last().copied().unwrap_or(0);
-        let tokens = text(self).max(text(other));
+        let tokens = self.tokens()?.max(other.tokens()?);
         let (a, b) = (self.padded(tokens)?, other.padded(tokens)?);
         let mask = concat(&[a.mask, b.mask], 0)?;
         Ok(Self { k: concat(&[a.k, b.k], 0)?, v: concat(&[a.v, b.v], 0)?, mask })
@@ -84,11 +95,8 @@ impl Prefix {
 /// # Errors
 /// As [`Networks::call`].
 pub fn prefix(networks: &mut Networks, text: &ClipText) -> Result<Prefix> {
-    let inputs = [
-        ("hidden", text.hidden.clone().into()),
-        ("pooled", text.pooled.clone().into()),
-        ("mask", text.mask.clone().into()),
-    ];
+    let inputs =
+        [("hidden", (&text.hidden).into()), ("pooled", (&text.pooled).into()), ("mask", (&text.mask).into())];
     let [k, v] = networks.call_f32(Component::PriorPrefix, &inputs, ["k", "v"])?;
     Ok(Prefix { k, v, mask: text.mask.clone() })
 }
@@ -97,13 +105,13 @@ pub fn prefix(networks: &mut Networks, text: &ClipText) -> Result<Prefix> {
 ///
 /// # Errors
 /// As [`Networks::call`].
-pub fn step(networks: &mut Networks, x: Tensor, t: Tensor, prefix: &Prefix) -> Result<Tensor> {
+pub fn step(networks: &mut Networks, x: &Tensor, t: &Tensor, prefix: &Prefix) -> Result<Tensor> {
     let inputs = [
         ("x", x.into()),
         ("t", t.into()),
-        ("k", prefix.k.clone().into()),
-        ("v", prefix.v.clone().into()),
-        ("mask", prefix.mask.clone().into()),
+        ("k", (&prefix.k).into()),
+        ("v", (&prefix.v).into()),
+        ("mask", (&prefix.mask).into()),
     ];
     let [x0] = networks.call_f32(Component::PriorStep, &inputs, ["x0"])?;
     Ok(x0)

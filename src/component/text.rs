@@ -4,7 +4,7 @@
 use super::Networks;
 use super::prompt_weights::weigh;
 use crate::error::{Error, Kind, Result};
-use crate::tensor::{Tensor, concat, slice, tensor};
+use crate::tensor::{Tensor, TensorView, concat_views, repeat, tensor, view_slice};
 use crate::text::Tokens;
 use kandinsky_models::Component;
 use kandinsky_models::manifest::Tokenizer;
@@ -39,7 +39,7 @@ impl MultilingualText {
     /// # Errors
     /// When `times` is 0.
     pub fn repeated(&self, times: usize) -> Result<Self> {
-        Self::concat(&vec![self.clone(); times])
+        Ok(Self { hidden: repeat(&self.hidden, times)?, pooled: repeat(&self.pooled, times)? })
     }
 
     /// Joins rows.
@@ -47,8 +47,9 @@ impl MultilingualText {
     /// # Errors
     /// When there are none.
     pub fn concat(parts: &[Self]) -> Result<Self> {
-        let of = |f: fn(&Self) -> &Tensor| parts.iter().map(|p| f(p).clone()).collect::<Vec<_>>();
-        Ok(Self { hidden: concat(&of(|p| &p.hidden), 0)?, pooled: concat(&of(|p| &p.pooled), 0)? })
+        let join =
+            |of: fn(&Self) -> TensorView<'_>| concat_views(&parts.iter().map(of).collect::<Vec<_>>(), 0);
+        Ok(Self { hidden: join(|part| part.hidden.view())?, pooled: join(|part| part.pooled.view())? })
     }
 }
 
@@ -59,10 +60,11 @@ impl MultilingualText {
 /// As [`Networks::call`].
 pub fn clip(networks: &mut Networks, prompts: &[Tokens]) -> Result<ClipText> {
     let settings = networks.folder().manifest().text.clip.clone();
-    let longest = prompts.iter().map(|p| p.ids.len()).max().unwrap_or(0);
+    let longest = prompts.iter().map(|p| p.ids.len()).max();
+    let longest = longest.ok_or_else(|| Error::new(Kind::Internal, "no prompt was given"))?;
     let (ids, mask) = padded(prompts, padded_length(longest, &settings), settings.pad)?;
     let [mut hidden, pooled] =
-        networks.call_f32(Component::TextEncoder, &[("ids", ids.into())], ["hidden", "pooled"])?;
+        networks.call_f32(Component::TextEncoder, &[("ids", (&ids).into())], ["hidden", "pooled"])?;
     for (mut states, prompt) in hidden.axis_iter_mut(Axis(0)).zip(prompts) {
         if let Some(weights) = &prompt.weights {
             weigh(states.slice_axis_mut(Axis(0), Slice::from(..weights.len())), weights);
@@ -104,16 +106,16 @@ fn unweighted_row(
     // One more than the prompt, so that there is a padded row to repeat.
     let length = padded_length(real + 1, settings);
     let (ids, mask) = padded(std::slice::from_ref(prompt), length, settings.pad)?;
-    let inputs = [("ids", ids.into()), ("mask", mask.into())];
+    let inputs = [("ids", (&ids).into()), ("mask", (&mask).into())];
     let [hidden, pooled] =
         networks.call_f32(Component::MultilingualEncoder, &inputs, ["hidden", "pooled"])?;
     if real >= settings.max_tokens {
         return Ok(MultilingualText { hidden, pooled });
     }
-    let padding = slice(&hidden, 1, real, real + 1)?; // (1, 1, W)
-    let mut tokens = vec![slice(&hidden, 1, 0, real)?];
+    let padding = view_slice(&hidden.view(), 1, real, real + 1)?; // (1, 1, W)
+    let mut tokens = vec![view_slice(&hidden.view(), 1, 0, real)?];
     tokens.extend(std::iter::repeat_n(padding, settings.max_tokens - real));
-    Ok(MultilingualText { hidden: concat(&tokens, 1)?, pooled }) // (1, 77, W)
+    Ok(MultilingualText { hidden: concat_views(&tokens, 1)?, pooled }) // (1, 77, W)
 }
 
 /// The first of [`LENGTHS`] that holds `tokens`, else the encoder's own length.

@@ -3,11 +3,11 @@
 use super::Networks;
 use super::text::MultilingualText;
 use crate::error::Result;
-use crate::tensor::{Tensor, Value, rows};
+use crate::tensor::{Input, Tensor, TensorView, side, view_rows};
 use kandinsky_models::Component;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// UnetVariant UNet of a model runs.
+/// Which UNet of a model runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnetVariant {
     /// The one that draws.
@@ -53,22 +53,57 @@ pub struct Context {
     id: u64,
 }
 
+/// Keys and values of some rows of a [`Context`], where they lie.
+#[derive(Debug, Clone)]
+pub struct ContextRows<'a> {
+    k: TensorView<'a>,
+    v: TensorView<'a>,
+    id: u64,
+}
+
 impl Context {
     /// A context of its own.
     pub fn new(k: Tensor, v: Tensor, aug: Tensor) -> Self {
+        // The second number is that of the text's half.
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self { k, v, aug, id: NEXT.fetch_add(1, Ordering::Relaxed) }
+        Self { k, v, aug, id: NEXT.fetch_add(2, Ordering::Relaxed) }
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> ContextRows<'_> {
+        ContextRows { k: self.k.view(), v: self.v.view(), id: self.id }
     }
 
     /// The second half of the rows: the text's, where the first is the unconditional one.
     ///
     /// # Errors
-    /// When there are no rows.
-    pub fn text_half(&self) -> Result<Self> {
-        let total = self.aug.shape().first().copied().unwrap_or(0);
-        let half = |tensor: &Tensor| rows(tensor, total / 2, total);
-        Ok(Self::new(half(&self.k)?, half(&self.v)?, half(&self.aug)?))
+    /// When the tensors have no rows.
+    pub fn text_half(&self) -> Result<ContextRows<'_>> {
+        let total = side(self.aug.shape(), 0)?;
+        let k = view_rows(&self.k.view(), total / 2, total)?;
+        let v = view_rows(&self.v.view(), total / 2, total)?;
+        Ok(ContextRows { k, v, id: self.id + 1 })
     }
+}
+
+/// What a denoising step is given.
+#[derive(Debug, Clone)]
+pub struct StepInputs<'a> {
+    /// The sample f32\[B,4 or 9,h,w\].
+    pub sample: TensorView<'a>,
+    /// Its rows of scales and shifts f32\[B,C\].
+    pub film: TensorView<'a>,
+    /// Keys and values of its rows.
+    pub context: ContextRows<'a>,
+}
+
+/// What a full step gives of a model that was exported with `deep-cache`.
+#[derive(Debug, Clone)]
+pub struct DeepStep {
+    /// The UNet's output f32\[B,8,h,w\].
+    pub out: Tensor,
+    /// What the deep levels gave f32\[B,C,h,w\].
+    pub deep: Tensor,
 }
 
 /// Keys, values and added embedding of texts and image embeddings f32\[B,D\].
@@ -79,12 +114,12 @@ pub fn context(
     networks: &mut Networks,
     which: UnetVariant,
     text: &MultilingualText,
-    image_embed: Tensor,
+    image_embed: &Tensor,
 ) -> Result<Context> {
     let [graph, _, _] = which.parts();
     let inputs = [
-        ("text_hidden", text.hidden.clone().into()),
-        ("text_pooled", text.pooled.clone().into()),
+        ("text_hidden", (&text.hidden).into()),
+        ("text_pooled", (&text.pooled).into()),
         ("image_embed", image_embed.into()),
     ];
     let [k, v, aug] = networks.call_f32(graph, &inputs, ["k", "v", "aug"])?;
@@ -95,44 +130,32 @@ pub fn context(
 ///
 /// # Errors
 /// As [`Networks::call`].
-pub fn film(networks: &mut Networks, which: UnetVariant, t: Tensor, aug: &Tensor) -> Result<Tensor> {
+pub fn film(networks: &mut Networks, which: UnetVariant, t: &Tensor, aug: &Tensor) -> Result<Tensor> {
     let [_, graph, _] = which.parts();
-    let inputs = [("t", t.into()), ("aug", aug.clone().into())];
-    let [film] = networks.call_f32(graph, &inputs, ["film"])?;
+    let [film] = networks.call_f32(graph, &[("t", t.into()), ("aug", aug.into())], ["film"])?;
     Ok(film)
 }
 
-/// The UNet's output f32\[B,8,h,w\] for a sample f32\[B,4 or 9,h,w\] and its rows of `film` f32\[B,C\].
+/// The UNet's output f32\[B,8,h,w\].
 ///
 /// # Errors
 /// As [`Networks::call`].
-pub fn step(
-    networks: &mut Networks,
-    which: UnetVariant,
-    sample: Tensor,
-    film: Tensor,
-    context: &Context,
-) -> Result<Tensor> {
+pub fn step(networks: &mut Networks, which: UnetVariant, given: &StepInputs<'_>) -> Result<Tensor> {
     let graph = which.step_graph();
-    let inputs = step_inputs(networks, graph, [sample, film], context)?;
+    let inputs = step_inputs(networks, graph, given)?;
     let [out] = networks.call_f32(graph, &inputs, ["out"])?;
     Ok(out)
 }
 
-/// As [`step`], and what the deep levels gave f32\[B,C,h,w\], of a model that was exported with `deep-cache`.
+/// As [`step`], with what the deep levels gave.
 ///
 /// # Errors
 /// As [`Networks::call`].
-pub fn deep_step(
-    networks: &mut Networks,
-    which: UnetVariant,
-    sample: Tensor,
-    film: Tensor,
-    context: &Context,
-) -> Result<[Tensor; 2]> {
+pub fn deep_step(networks: &mut Networks, which: UnetVariant, given: &StepInputs<'_>) -> Result<DeepStep> {
     let graph = which.step_graph();
-    let inputs = step_inputs(networks, graph, [sample, film], context)?;
-    networks.call_f32(graph, &inputs, ["out", "deep"])
+    let inputs = step_inputs(networks, graph, given)?;
+    let [out, deep] = networks.call_f32(graph, &inputs, ["out", "deep"])?;
+    Ok(DeepStep { out, deep })
 }
 
 /// As [`step`] of the outermost level alone, on what the deep ones gave in an earlier [`deep_step`].
@@ -142,29 +165,30 @@ pub fn deep_step(
 pub fn shallow_step(
     networks: &mut Networks,
     which: UnetVariant,
-    [sample, film, deep]: [Tensor; 3],
-    context: &Context,
+    given: &StepInputs<'_>,
+    deep: &TensorView<'_>,
 ) -> Result<Tensor> {
     let graph = which.shallow_graph();
-    let known = networks.folder().graph(graph)?.inputs.clone();
-    let mut inputs = step_inputs(networks, graph, [sample, film], context)?;
-    inputs.push(("deep", deep.into()));
+    let mut inputs = step_inputs(networks, graph, given)?;
+    inputs.push(("deep", deep.view().into()));
     // Where the outermost level has no attention, the graph takes no context.
+    let known = &networks.folder().graph(graph)?.inputs;
     inputs.retain(|(name, _)| known.iter().any(|port| port.name == *name));
     let [out] = networks.call_f32(graph, &inputs, ["out"])?;
     Ok(out)
 }
 
 /// Keys and values are left out where the device has those of this context.
-fn step_inputs(
+fn step_inputs<'a>(
     networks: &mut Networks,
     graph: Component,
-    [sample, film]: [Tensor; 2],
-    context: &Context,
-) -> Result<Vec<(&'static str, Value)>> {
-    let mut inputs = vec![("sample", sample.into()), ("film", film.into())];
-    if !networks.keep(graph, context.id, &[("k", &context.k), ("v", &context.v)])? {
-        inputs.extend([("k", context.k.clone().into()), ("v", context.v.clone().into())]);
+    given: &'a StepInputs<'_>,
+) -> Result<Vec<(&'static str, Input<'a>)>> {
+    let StepInputs { sample, film, context: ContextRows { k, v, id } } = given;
+    let mut inputs = vec![("sample", sample.view().into()), ("film", film.view().into())];
+    let context = [("k", k.view().into()), ("v", v.view().into())];
+    if !networks.keep(graph, *id, &context)? {
+        inputs.extend(context);
     }
     Ok(inputs)
 }

@@ -108,7 +108,7 @@ fn embed_pictures(networks: &mut Networks, chunk: &[Captioned]) -> Result<Tensor
             clip::prepare(&Picture::open(&one.picture)?, &settings).map_err(named)
         })
         .collect();
-    image_encoder::encode(networks, concat(&prepared?, 0)?)
+    image_encoder::encode(networks, &concat(&prepared?, 0)?)
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub fn see(cx: &mut RunContext<'_>, resolved: &ResolvedRequest, observer: &mut O
 /// The CLIP embedding f32\[1,D\] of a picture.
 fn embed(networks: &mut Networks, input: &Input) -> Result<Tensor> {
     let pixels = clip::prepare(input.picture()?, &networks.folder().manifest().clip_image)?;
-    image_encoder::encode(networks, pixels)
+    image_encoder::encode(networks, &pixels)
 }
 
 /// Image embeddings of the pictures of a part.
@@ -106,12 +106,15 @@ fn through(
 
 /// The parts of a mix, blended, a row a picture.
 fn mixed(prior: &mut dyn TextPrior, resolved: &ResolvedRequest, seen: &Seen, count: usize) -> Result<Tensor> {
-    let (mut pictures, mut texts) = (seen.mixed.iter(), 0..);
+    let (mut pictures, mut texts) = (seen.mixed.iter(), 0);
     let mut parts = Vec::with_capacity(resolved.mix.len());
     for part in &resolved.mix {
         let embed = match &part.what {
             Subject::Picture(_) => repeat(pictures.next().ok_or_else(lost)?, count)?,
-            Subject::Text(_) => prior.of_mixed(texts.next().unwrap_or(0), count)?,
+            Subject::Text(_) => {
+                texts += 1;
+                prior.of_mixed(texts - 1, count)?
+            }
         };
         parts.push((part.weight, embed));
     }
@@ -150,7 +153,7 @@ pub fn blend(how: Blend, parts: &[(f64, Tensor)]) -> Result<Tensor> {
 /// Each row of `a` turned towards that of `b` by a share of the angle between them, its length likewise between
 /// theirs (Shoemake, "Animating rotation with quaternion curves").
 fn along_arc(a: &Tensor, b: &Tensor, share: f64) -> Result<Tensor> {
-    let mut turned = Vec::with_capacity(a.shape().first().copied().unwrap_or(0));
+    let mut turned = Vec::with_capacity(a.len());
     for (a, b) in a.rows().into_iter().zip(b.rows()) {
         let dot = |x: &ndarray::ArrayView1<'_, f32>, y: &ndarray::ArrayView1<'_, f32>| -> f64 {
             x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()

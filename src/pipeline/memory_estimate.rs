@@ -4,15 +4,15 @@ use super::{Sides, start};
 use crate::component::Networks;
 use crate::component::unet::UnetVariant;
 use crate::constants::Constants;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::guidance::Guidance;
+use crate::opening::GraphFacts;
 use crate::priors::PriorKind;
 use crate::progress::Stage;
 use crate::request::ResolvedRequest;
 use crate::residency::{Cost, Rates, Turn};
 use crate::stage::denoise::FILM_NUMBERS;
 use kandinsky_models::manifest::Precision;
-use kandinsky_models::onnx::{GraphProto, NodeProto};
 use kandinsky_models::{Component, Folder, KANDINSKY_2_1};
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ pub fn turns(
     let mut denoise = vec![step];
     denoise.extend((resolved.deep_cache > 1).then_some(unet.shallow_graph()));
     denoise.extend(previewed.then_some(MovqDecoder));
-    if !conditioned_once(folder, resolved) {
+    if !conditioned_once(folder, resolved)? {
         denoise.append(&mut condition);
     }
     let mut decode = vec![MovqDecoder];
@@ -64,11 +64,11 @@ pub fn turns(
 
 /// Whether the UNet's context and FiLM are computed before its first step and never again: where all pictures are denoised
 /// together, and one table of FiLM holds every step. Half of its numbers leave room for samplers that call twice a step.
-fn conditioned_once(folder: &Folder, resolved: &ResolvedRequest) -> bool {
+fn conditioned_once(folder: &Folder, resolved: &ResolvedRequest) -> Result<bool> {
     let parts = Sides::new(&folder.manifest().latent, resolved).parts(resolved);
-    let [part] = parts.as_slice() else { return false };
+    let [part] = parts.as_slice() else { return Ok(false) };
     let steps = resolved.steps.max(resolved.timesteps.len());
-    wide(2 * part.len() * steps) * scales(folder) <= wide(FILM_NUMBERS) / 2
+    Ok(wide(2 * part.len() * steps) * film_width(folder)? <= wide(FILM_NUMBERS) / 2)
 }
 
 /// What each graph of some turns takes of memory for a request.
@@ -76,7 +76,7 @@ fn conditioned_once(folder: &Folder, resolved: &ResolvedRequest) -> bool {
 /// # Errors
 /// When a graph is missing or cannot be read.
 pub fn costs(
-    networks: &Networks,
+    networks: &mut Networks,
     turns: &[Turn],
     resolved: &ResolvedRequest,
 ) -> Result<BTreeMap<Component, Cost>> {
@@ -84,14 +84,15 @@ pub fn costs(
     graphs.map(|component| Ok((component, cost(networks, component, resolved)?))).collect()
 }
 
-fn cost(networks: &Networks, component: Component, resolved: &ResolvedRequest) -> Result<Cost> {
+fn cost(networks: &mut Networks, component: Component, resolved: &ResolvedRequest) -> Result<Cost> {
+    let (rates, facts) = (networks.rates(component)?, networks.facts(component)?);
     let folder = networks.folder();
     let spec = folder.graph(component)?;
     // Runtimes widen half floats as they open a graph.
     let widened = if folder.manifest().precision == Precision::F16 { 2 } else { 1 };
     let weights = spec.data_bytes().saturating_mul(widened);
-    let rates = networks.rates(component)?;
-    let running = running(folder, component, weights, (&rates, resolved))?;
+    let graph = Estimated { component, weights, rates: &rates, facts };
+    let running = running(folder, &graph, resolved)?;
     Ok(Cost::new(&rates, component, (weights, spec.graph.bytes), running))
 }
 
@@ -100,13 +101,18 @@ const F32: u64 = 4;
 /// What graphs take whose maps are few: texts and embeddings.
 const SMALL: u64 = 1 << 20;
 
-/// Memory of a graph's run at a request's sizes, in bytes.
-fn running(
-    folder: &Folder,
+/// A graph and what is known of it.
+struct Estimated<'a> {
     component: Component,
+    /// Bytes of its weights as f32.
     weights: u64,
-    (rates, resolved): (&Rates, &ResolvedRequest),
-) -> Result<u64> {
+    rates: &'a Rates,
+    facts: GraphFacts,
+}
+
+/// Memory of a graph's run at a request's sizes, in bytes.
+fn running(folder: &Folder, graph: &Estimated<'_>, resolved: &ResolvedRequest) -> Result<u64> {
+    let Estimated { component, weights, rates, facts } = *graph;
     let latent = &folder.manifest().latent;
     let sides = Sides::new(latent, resolved);
     let points = wide(sides.height * sides.width);
@@ -115,22 +121,22 @@ fn running(
     let rows = together * if Guidance::new(resolved.guidance).is_on() { 2 } else { 1 };
     Ok(match component {
         Component::UnetStep | Component::InpaintStep | Component::UnetShallow | Component::InpaintShallow => {
-            let channels = channels(folder, component)?;
+            let channels = facts.channels(component)?;
             // Attention begins at half the sides, where maps are twice as wide.
-            let (attended, heads) = (points / 4, 2 * channels / head(folder, component).max(1));
+            let (attended, heads) = (points / 4, 2 * channels / facts.head.unwrap_or(HEAD).max(1));
             F32 * rows
                 * (rates.unet_maps * channels * points
                     + rates.scores * heads * attended * (attended + wide(KANDINSKY_2_1.context_tokens())))
         }
         Component::MovqDecoder | Component::MovqEncoder => {
-            let maps = rates.movq_maps * channels(folder, component)? * pixels;
+            let maps = rates.movq_maps * facts.channels(component)? * pixels;
             // Attention at latent size comes before the widest maps, or after them.
             F32 * maps.max(rates.scores * points * points)
         }
         // Distances of all latents to all entries of the codebook.
         Component::MovqQuantize => 2 * points * weights / wide(latent.channels).max(1),
         Component::UnetFilm | Component::InpaintFilm => {
-            SMALL + 2 * F32 * rows * wide(resolved.steps) * scales(folder)
+            SMALL + 2 * F32 * rows * wide(resolved.steps) * film_width(folder)?
         }
         Component::TextEncoder
         | Component::MultilingualEncoder
@@ -142,40 +148,16 @@ fn running(
     })
 }
 
+/// Numbers of a head where a step is given no keys to tell: its outermost level has no attention.
+const HEAD: u64 = 64;
+
 /// Numbers of FiLM of a row.
-fn scales(folder: &Folder) -> u64 {
-    let spec = folder.graph(UnetVariant::Draw.step_graph()).ok();
-    let port = spec.and_then(|spec| spec.inputs.iter().find(|port| port.name == "film"));
-    port.and_then(|port| port.fixed(1)).map_or(0, wide)
-}
-
-/// Numbers of a head of the UNet's attention.
-fn head(folder: &Folder, component: Component) -> u64 {
-    let spec = folder.graph(component).ok();
-    let port = spec.and_then(|spec| spec.inputs.iter().find(|port| port.name == "k"));
-    port.and_then(|port| port.fixed(3)).map_or(64, wide)
-}
-
-/// Channels of a graph's maps at full size: those between its last convolution and the one before, or, in an
-/// encoder, behind its first.
-fn channels(folder: &Folder, component: Component) -> Result<u64> {
-    let model = folder.check_graph(folder.graph(component)?)?;
-    let graph = model.graph.unwrap_or_default();
-    let mut convolutions = graph.node.iter().filter(|node| node.op_type.as_deref() == Some("Conv"));
-    let (node, axis) = match component {
-        Component::MovqEncoder => (convolutions.next(), 0),
-        _ => (convolutions.next_back(), 1),
-    };
-    Ok(node.and_then(|node| side(&graph, node, axis)).unwrap_or(0))
-}
-
-/// A side of a convolution's weights, which may pass through a cast first.
-fn side(graph: &GraphProto, node: &NodeProto, axis: usize) -> Option<u64> {
-    let name = node.input.get(1)?;
-    let cast = graph.node.iter().find(|node| node.output.first() == Some(name));
-    let name = cast.map_or(Some(name), |cast| cast.input.first())?;
-    let weights = graph.initializer.iter().find(|tensor| tensor.name.as_ref() == Some(name));
-    u64::try_from(*weights?.dims.get(axis)?).ok()
+fn film_width(folder: &Folder) -> Result<u64> {
+    let step = UnetVariant::Draw.step_graph();
+    let port = folder.graph(step)?.inputs.iter().find(|port| port.name == "film");
+    let width = port.and_then(|port| port.fixed(1)).map(wide);
+    let missing = || format!("{step} does not say how wide its film is; export the model again");
+    width.ok_or_else(|| Error::new(Kind::BadModel, missing()))
 }
 
 fn wide(number: usize) -> u64 {

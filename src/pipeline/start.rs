@@ -56,7 +56,7 @@ pub fn begin(
             Start::Noise => plain,
             Start::Edit { picture, .. } => {
                 let pixels = pixels::pixels(picture.picture()?, resolved.size, sides.rounded)?;
-                Begin { clean: Some(movq::encode(cx.networks, pixels)?), ..plain }
+                Begin { clean: Some(movq::encode(cx.networks, &pixels)?), ..plain }
             }
             Start::Inpaint { picture, mask, invert, seam } => {
                 let hole = hole(picture, mask.as_ref(), *invert)?;
@@ -135,7 +135,7 @@ fn with_hole(
     let factor = networks.folder().manifest().latent.factor;
     let known = mask.latents(picture.size(), sides.rounded, factor)?; // (1, 1, h, w)
     let pixels = pixels::pixels(&picture, picture.size(), sides.rounded)?;
-    let latents = movq::encode(networks, pixels)? * &known; // (1, 4, h, w)
+    let latents = movq::encode(networks, &pixels)? * &known; // (1, 4, h, w)
     let join = (!seam.decoded).then_some(Join { picture, mask, feather: seam.feather });
     if join.as_ref().is_some_and(|join| sides.output != join.picture.size()) {
         let message = "a picture of the rounded size cannot keep the input's pixels; ask for it as decoded";

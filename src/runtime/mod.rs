@@ -20,7 +20,7 @@ pub mod tract;
 
 use crate::error::{Error, Kind, Result};
 use crate::residency::Rates;
-use crate::tensor::{Tensor, Value};
+use crate::tensor::{Input, Value};
 use kandinsky_models::manifest::{Dtype, Port};
 use kandinsky_models::{Component, GraphSpec};
 use serde::Deserialize;
@@ -106,14 +106,14 @@ pub trait Graph: Send {
     ///
     /// # Errors
     /// When the inputs break the contract, the runtime fails, or an output is not finite.
-    fn run(&mut self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>>;
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<(String, Value)>>;
 
     /// Keeps inputs for the runs to come, known by `id`, and says whether those may leave them out. A graph
     /// that already keeps inputs of this `id` does nothing.
     ///
     /// # Errors
     /// When they break the contract or cannot be brought to the device.
-    fn keep(&mut self, _id: u64, _inputs: &[(&str, &Tensor)]) -> Result<bool> {
+    fn keep(&mut self, _id: u64, _inputs: &[(&str, Input<'_>)]) -> Result<bool> {
         Ok(false)
     }
 }
@@ -188,14 +188,17 @@ pub fn threads(options: &RuntimeOptions) -> usize {
 }
 
 /// Inputs in the order of the contract, checked against it: names, types, ranks, fixed sides.
-fn arranged<'a>(source: &GraphSource, inputs: &'a [(&str, Value)]) -> Result<Vec<(&'a str, &'a Value)>> {
+fn arranged<'a, 'b>(
+    source: &GraphSource,
+    inputs: &'a [(&str, Input<'b>)],
+) -> Result<Vec<(&'a str, &'a Input<'b>)>> {
     let component = source.component;
     let wrong = |what: String| Error::new(Kind::Internal, format!("{component}: {what}"));
     let mut ordered = Vec::with_capacity(inputs.len());
     for port in &source.spec.inputs {
         let found = inputs.iter().find(|(name, _)| *name == port.name);
         let (name, value) = found.ok_or_else(|| wrong(format!("the input {} is missing", port.name)))?;
-        fits(port, value).map_err(&wrong)?;
+        fits(port, value.dtype(), value.shape()).map_err(&wrong)?;
         ordered.push((*name, value));
     }
     if ordered.len() != inputs.len() {
@@ -205,12 +208,7 @@ fn arranged<'a>(source: &GraphSource, inputs: &'a [(&str, Value)]) -> Result<Vec
     Ok(ordered)
 }
 
-fn fits(port: &Port, value: &Value) -> std::result::Result<(), String> {
-    let dtype = match value {
-        Value::F32(_) => Dtype::F32,
-        Value::I64(_) => Dtype::I64,
-    };
-    let shape = value.shape();
+fn fits(port: &Port, dtype: Dtype, shape: &[usize]) -> std::result::Result<(), String> {
     let fixed = |axis: usize, side: &usize| port.fixed(axis).is_none_or(|expected| expected == *side);
     let same =
         shape.len() == port.shape.len() && shape.iter().enumerate().all(|(axis, side)| fixed(axis, side));
@@ -229,7 +227,8 @@ fn checked(source: &GraphSource, outputs: Vec<(String, Value)>) -> Result<Vec<(S
         if port.name != *name {
             return Err(fault(format!("the output {name} came where {} was promised", port.name)));
         }
-        fits(port, value).map_err(&fault)?;
+        let given = Input::from(value);
+        fits(port, given.dtype(), given.shape()).map_err(&fault)?;
         if let Value::F32(array) = value
             && let Some(bad) = array.iter().find(|x| !x.is_finite())
         {

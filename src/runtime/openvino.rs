@@ -13,7 +13,7 @@ use super::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::residency::Rates;
-use crate::tensor::{Tensor, Value};
+use crate::tensor::{Input, Tensor, Value, row_major};
 use kandinsky_models::Component;
 use kandinsky_models::manifest::{Dtype, Port, WAVES};
 use ndarray::{ArrayD, IxDyn};
@@ -168,7 +168,7 @@ struct OpenVinoGraph {
 }
 
 impl Graph for OpenVinoGraph {
-    fn run(&mut self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>> {
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<(String, Value)>> {
         let ordered = arranged(&self.source, inputs)?;
         let sides = spatial(&self.source.spec.inputs);
         let sides = sides.iter().filter_map(|(port, axis)| ordered.get(*port)?.1.shape().get(*axis).copied());
@@ -209,7 +209,7 @@ impl OpenVinoGraph {
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         let mut model = core.read_model_from_file(&path, "").map_err(refused)?;
         let shapes: std::result::Result<Vec<_>, _> =
-            self.shapes(&sides).iter().map(|sides| PartialShape::new(rank(sides), sides)).collect();
+            self.shapes(&sides).iter().map(|sides| partial(sides)).collect();
         let shapes = shapes.map_err(refused)?;
         let names = self.source.spec.inputs.iter().map(|port| port.name.as_str());
         model.reshape(&names.zip(&shapes).collect::<Vec<_>>()).map_err(refused)?;
@@ -238,8 +238,8 @@ impl OpenVinoGraph {
     }
 }
 
-fn rank(sides: &[Dimension]) -> i64 {
-    i64::try_from(sides.len()).unwrap_or(0)
+fn partial(sides: &[Dimension]) -> std::result::Result<PartialShape, InferenceError> {
+    PartialShape::new(i64::try_from(sides.len()).map_err(|e| unexpected(&e))?, sides)
 }
 
 /// UnetVariant axes of which inputs are sides of a picture: those written with `h` or `w`, such as `8*h`.
@@ -252,37 +252,43 @@ fn spatial(inputs: &[Port]) -> Vec<(usize, usize)> {
     inputs.iter().enumerate().flat_map(axes).collect()
 }
 
-fn into_openvino(value: &Value) -> std::result::Result<OvTensor, InferenceError> {
-    let sides: Vec<i64> = value.shape().iter().map(|n| i64::try_from(*n).unwrap_or(0)).collect();
-    let shape = Shape::new(&sides)?;
-    match value {
-        Value::F32(array) => {
+fn into_openvino(input: &Input<'_>) -> std::result::Result<OvTensor, InferenceError> {
+    let sides: std::result::Result<Vec<i64>, _> = input.shape().iter().map(|n| i64::try_from(*n)).collect();
+    let shape = Shape::new(&sides.map_err(|e| unexpected(&e))?)?;
+    match input {
+        Input::F32(array) => {
             let mut tensor = OvTensor::new(ElementType::F32, &shape)?;
-            fill(tensor.get_data_mut()?, array);
+            fill(tensor.get_data_mut()?, &row_major(array))?;
             Ok(tensor)
         }
-        Value::I64(array) => {
+        Input::I64(array) => {
             let mut tensor = OvTensor::new(ElementType::I64, &shape)?;
-            fill(tensor.get_data_mut()?, array);
+            fill(tensor.get_data_mut()?, &row_major(array))?;
             Ok(tensor)
         }
     }
 }
 
-fn fill<T: Copy>(slots: &mut [T], array: &ArrayD<T>) {
-    match array.as_slice() {
-        Some(numbers) if numbers.len() == slots.len() => slots.copy_from_slice(numbers),
-        _ => slots.iter_mut().zip(array).for_each(|(slot, number)| *slot = *number),
+fn fill<T: Copy>(slots: &mut [T], numbers: &[T]) -> std::result::Result<(), InferenceError> {
+    if slots.len() != numbers.len() {
+        let (room, found) = (slots.len(), numbers.len());
+        return Err(unexpected(&format!("{found} numbers do not fill a tensor of {room}")));
     }
+    slots.copy_from_slice(numbers);
+    Ok(())
+}
+
+fn unexpected(what: &impl std::fmt::Display) -> InferenceError {
+    let message = Some(what.to_string());
+    InferenceError { kind: openvino::InferenceErrorKind::Unexpected, message }
 }
 
 fn from_openvino(port: &Port, tensor: &OvTensor) -> std::result::Result<Value, InferenceError> {
     let shape = tensor.get_shape()?;
-    let sides: Vec<usize> = shape.get_dimensions().iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
-    let odd = |e: ndarray::ShapeError| InferenceError {
-        kind: openvino::InferenceErrorKind::Unexpected,
-        message: Some(e.to_string()),
-    };
+    let sides: std::result::Result<Vec<usize>, _> =
+        shape.get_dimensions().iter().map(|n| usize::try_from(*n)).collect();
+    let sides = sides.map_err(|e| unexpected(&e))?;
+    let odd = |e: ndarray::ShapeError| unexpected(&e);
     Ok(match port.dtype {
         Dtype::F32 => Value::F32(
             Tensor::from_shape_vec(IxDyn(&sides), tensor.get_data::<f32>()?.to_vec()).map_err(odd)?,

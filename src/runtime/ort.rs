@@ -6,7 +6,7 @@ use super::library::{self, Library};
 use super::ort_bound::{BoundGraph, Device};
 use super::ort_engine::{Engine, PREPARED};
 use super::ort_environment::with_environment;
-use super::ort_value::taken;
+use super::ort_value::{lent, taken};
 use super::profiled::Profiled;
 use super::provider::{self, cuda::Cuda, key, tensorrt};
 use super::{
@@ -14,7 +14,7 @@ use super::{
     threads,
 };
 use crate::error::{Error, Kind, Result};
-use crate::tensor::Value;
+use crate::tensor::{Input, Value};
 use kandinsky_models::Component;
 use kandinsky_models::manifest::Target;
 use ort::environment::Environment;
@@ -22,7 +22,6 @@ use ort::ep::ExecutionProviderDispatch;
 use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
-use ort::value::TensorRef;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -352,18 +351,16 @@ impl Drop for OrtGraph {
 }
 
 impl Graph for OrtGraph {
-    fn run(&mut self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>> {
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<(String, Value)>> {
         let component = self.source.component;
         let fault = |e: ort::Error| {
             let reason = short(&e.to_string());
             Error::new(Kind::RuntimeFault, format!("{component} failed on onnx runtime: {reason}"))
         };
         let ordered = arranged(&self.source, inputs)?;
-        let mut fed: Vec<(String, SessionInputValue<'_>)> = Vec::with_capacity(ordered.len());
-        // Arrays in another order than row-major are copied; views of the others are handed over.
-        let straight: Vec<Value> = ordered.iter().map(|(_, value)| standard(value)).collect();
-        for ((name, _), value) in ordered.iter().zip(&straight) {
-            fed.push(((*name).to_owned(), view(value).map_err(fault)?));
+        let mut fed: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(ordered.len());
+        for (name, input) in ordered {
+            fed.push((name, lent(input).map_err(fault)?));
         }
         let mut outputs = self.session.run(fed).map_err(fault)?;
         let mut values = Vec::with_capacity(self.source.spec.outputs.len());
@@ -376,22 +373,4 @@ impl Graph for OrtGraph {
         drop(outputs);
         checked(&self.source, values)
     }
-}
-
-fn standard(value: &Value) -> Value {
-    match value {
-        Value::F32(array) => Value::F32(array.as_standard_layout().into_owned()),
-        Value::I64(array) => Value::I64(array.as_standard_layout().into_owned()),
-    }
-}
-
-fn view(value: &Value) -> ort::Result<SessionInputValue<'_>> {
-    Ok(match value {
-        Value::F32(array) => {
-            TensorRef::from_array_view((array.shape(), array.as_slice().unwrap_or_default()))?.into()
-        }
-        Value::I64(array) => {
-            TensorRef::from_array_view((array.shape(), array.as_slice().unwrap_or_default()))?.into()
-        }
-    })
 }

@@ -9,7 +9,7 @@ use super::provider::Provider;
 use super::shapes::Symbols;
 use super::{Graph, GraphSource, checked, fits, short};
 use crate::error::{Error, Kind, Result};
-use crate::tensor::{Tensor, Value};
+use crate::tensor::{Input, TensorView, Value, row_major};
 use kandinsky_models::manifest::Port;
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::{IoBinding, NoSelectedOutputs, RunOptions, Session};
@@ -74,19 +74,19 @@ impl BoundGraph {
     }
 
     /// Copies an input to its place on the device.
-    fn place(&mut self, name: &str, tensor: &Tensor) -> Result<Vec<usize>> {
+    fn place(&mut self, name: &str, input: &Input<'_>) -> Result<Vec<usize>> {
         let port = self.source.spec.inputs.iter().find(|port| port.name == name);
         let port = port.ok_or_else(|| self.wrong(format!("{name} is no input of it")))?;
-        fits(port, &Value::F32(Tensor::zeros(tensor.raw_dim()))).map_err(|what| self.wrong(what))?;
+        fits(port, input.dtype(), input.shape()).map_err(|what| self.wrong(what))?;
+        let Input::F32(tensor) = input else { return Err(self.wrong(format!("{name} holds no floats"))) };
         let shape = tensor.shape().to_vec();
         self.copy(name, tensor).map_err(|e| self.fault(&e))?;
         Ok(shape)
     }
 
-    fn copy(&mut self, name: &str, tensor: &Tensor) -> ort::Result<()> {
+    fn copy(&mut self, name: &str, tensor: &TensorView<'_>) -> ort::Result<()> {
         // An owned copy: ort clones a borrowed one while it holds the lock that cloning takes.
-        let owned = tensor.as_standard_layout().iter().copied().collect::<Vec<f32>>();
-        let owned = OrtTensor::from_array((tensor.shape(), owned))?;
+        let owned = OrtTensor::from_array((tensor.shape(), row_major(tensor).into_owned()))?;
         let key = (name.to_owned(), tensor.shape().to_vec());
         let buffer = match self.buffers.remove(&key) {
             Some(buffer) => buffer,
@@ -176,15 +176,14 @@ impl BoundGraph {
 }
 
 impl Graph for BoundGraph {
-    fn run(&mut self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>> {
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<(String, Value)>> {
         let mut given = BTreeMap::new();
-        for (name, value) in inputs {
-            let Value::F32(tensor) = value else { return Err(self.wrong(format!("{name} holds no floats"))) };
+        for (name, input) in inputs {
             if self.kept.as_ref().is_some_and(|kept| kept.shapes.contains_key(*name)) {
                 // What is at that place is no longer what was kept.
                 self.kept = None;
             }
-            given.insert((*name).to_owned(), self.place(name, tensor)?);
+            given.insert((*name).to_owned(), self.place(name, input)?);
         }
         let shapes = self.shapes(&given)?;
         let place = self.plan(shapes)?;
@@ -192,14 +191,14 @@ impl Graph for BoundGraph {
         checked(&self.source, values)
     }
 
-    fn keep(&mut self, id: u64, inputs: &[(&str, &Tensor)]) -> Result<bool> {
+    fn keep(&mut self, id: u64, inputs: &[(&str, Input<'_>)]) -> Result<bool> {
         if self.kept.as_ref().is_some_and(|kept| kept.id == id) {
             return Ok(true);
         }
         self.kept = None;
         let mut shapes = BTreeMap::new();
-        for (name, tensor) in inputs {
-            shapes.insert((*name).to_owned(), self.place(name, tensor)?);
+        for (name, input) in inputs {
+            shapes.insert((*name).to_owned(), self.place(name, input)?);
         }
         self.kept = Some(Kept { id, shapes });
         Ok(true)

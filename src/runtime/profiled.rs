@@ -4,7 +4,7 @@
 use super::shapes::Shapes;
 use super::{Graph, GraphSource};
 use crate::error::Result;
-use crate::tensor::{Tensor, Value};
+use crate::tensor::{Input, Value};
 
 /// The graph and its ranges.
 pub struct Profiled {
@@ -25,13 +25,13 @@ impl Profiled {
 }
 
 impl Graph for Profiled {
-    fn run(&mut self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>> {
-        inputs.iter().try_for_each(|(name, value)| self.check(name, value.shape()))?;
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<(String, Value)>> {
+        inputs.iter().try_for_each(|(name, input)| self.check(name, input.shape()))?;
         self.graph.run(inputs)
     }
 
-    fn keep(&mut self, id: u64, inputs: &[(&str, &Tensor)]) -> Result<bool> {
-        inputs.iter().try_for_each(|(name, tensor)| self.check(name, tensor.shape()))?;
+    fn keep(&mut self, id: u64, inputs: &[(&str, Input<'_>)]) -> Result<bool> {
+        inputs.iter().try_for_each(|(name, input)| self.check(name, input.shape()))?;
         self.graph.keep(id, inputs)
     }
 }

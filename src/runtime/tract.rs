@@ -6,7 +6,7 @@ use super::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::residency::Rates;
-use crate::tensor::{Tensor, Value};
+use crate::tensor::{Input, Tensor, Value, row_major};
 use ndarray::{ArrayD, IxDyn};
 use std::sync::Arc;
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
@@ -91,7 +91,7 @@ struct TractGraph {
 }
 
 impl Graph for TractGraph {
-    fn run(&mut self, inputs: &[(&str, Value)]) -> Result<Vec<(String, Value)>> {
+    fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<(String, Value)>> {
         let ordered = arranged(&self.source, inputs)?;
         let shapes: Vec<Vec<usize>> = ordered.iter().map(|(_, value)| value.shape().to_vec()).collect();
         let component = self.source.component;
@@ -116,7 +116,7 @@ impl TractGraph {
     fn plan(
         &mut self,
         shapes: &[Vec<usize>],
-        inputs: &[(&str, &Value)],
+        inputs: &[(&str, &Input<'_>)],
     ) -> tract_onnx::prelude::TractResult<Arc<TypedSimplePlan>> {
         if let Some(place) = self.plans.iter().position(|(known, _)| known == shapes) {
             let kept = self.plans.remove(place);
@@ -127,8 +127,8 @@ impl TractGraph {
         let mut model = self.model.clone();
         for (slot, (_, value)) in inputs.iter().enumerate() {
             let dtype = match value {
-                Value::F32(_) => DatumType::F32,
-                Value::I64(_) => DatumType::I64,
+                Input::F32(_) => DatumType::F32,
+                Input::I64(_) => DatumType::I64,
             };
             model = model.with_input_fact(slot, InferenceFact::dt_shape(dtype, value.shape()))?;
         }
@@ -141,20 +141,13 @@ impl TractGraph {
     }
 }
 
-fn into_tract(value: &Value) -> Result<TValue> {
-    let made = match value {
-        Value::F32(array) => TractTensor::from_shape(array.shape(), &plain(array)),
-        Value::I64(array) => TractTensor::from_shape(array.shape(), &plain(array)),
+fn into_tract(input: &Input<'_>) -> Result<TValue> {
+    let made = match input {
+        Input::F32(array) => TractTensor::from_shape(array.shape(), &row_major(array)),
+        Input::I64(array) => TractTensor::from_shape(array.shape(), &row_major(array)),
     };
     let failed = |e: tract_onnx::prelude::TractError| Error::new(Kind::Internal, short(&e.to_string()));
     made.map(IntoTValue::into_tvalue).map_err(failed)
-}
-
-fn plain<T: Copy>(array: &ArrayD<T>) -> std::borrow::Cow<'_, [T]> {
-    match array.as_slice() {
-        Some(slice) => slice.into(),
-        None => array.iter().copied().collect::<Vec<T>>().into(),
-    }
 }
 
 fn from_tract(value: &TractTensor) -> tract_onnx::prelude::TractResult<Value> {

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::image::{Picture, Size};
 use crate::profile::Profile;
 use crate::progress::{Observer, Stage};
-use crate::tensor::{Tensor, rows};
+use crate::tensor::{Tensor, rows, side};
 
 /// How latents become pictures.
 #[derive(Debug, Clone, Copy)]
@@ -32,16 +32,16 @@ pub fn pictures(
     how: &Decode,
     observer: &mut Observer<'_>,
 ) -> Result<Vec<Picture>> {
-    let count = latents.shape().first().copied().unwrap_or(0);
+    let count = side(latents.shape(), 0)?;
     let mut pictures = Vec::with_capacity(count);
     for row in 0..count {
         observer.check()?;
         let mut latents = rows(latents, row, row + 1)?;
         if how.quantize {
-            (latents, _) = movq::quantize(networks, latents)?;
+            (latents, _) = movq::quantize(networks, &latents)?;
             observer.check()?;
         }
-        let pixels = movq::decode(networks, latents)?;
+        let pixels = movq::decode(networks, &latents)?;
         pictures.push(Picture::from_pixels(&pixels, how.size, how.profile)?);
         observer.step(Stage::Decode, how.done + row + 1, how.total)?;
     }

@@ -5,9 +5,9 @@
 //! between run the outermost level on it.
 
 use crate::component::Networks;
-use crate::component::unet::{self, Context, UnetVariant};
+use crate::component::unet::{self, StepInputs, UnetVariant};
 use crate::error::Result;
-use crate::tensor::{Tensor, rows};
+use crate::tensor::{Tensor, TensorView, side, view_rows};
 
 /// The deep levels' part, from one full call to the next.
 pub struct DeepCache {
@@ -30,31 +30,28 @@ impl DeepCache {
         networks: &mut Networks,
         which: UnetVariant,
         index: usize,
-        [sample, film]: [Tensor; 2],
-        context: &Context,
+        given: &StepInputs<'_>,
     ) -> Result<Tensor> {
         if self.every <= 1 {
-            return unet::step(networks, which, sample, film, context);
+            return unet::step(networks, which, given);
         }
-        match self.kept(index, sample.shape().first().copied().unwrap_or(0))? {
-            Some(deep) => unet::shallow_step(networks, which, [sample, film, deep], context),
-            None => {
-                let [out, deep] = unet::deep_step(networks, which, sample, film, context)?;
-                self.deep = Some(deep);
-                Ok(out)
-            }
+        if let Some(deep) = self.kept(index, side(given.sample.shape(), 0)?)? {
+            return unet::shallow_step(networks, which, given, &deep);
         }
+        let unet::DeepStep { out, deep } = unet::deep_step(networks, which, given)?;
+        self.deep = Some(deep);
+        Ok(out)
     }
 
     /// What is kept for `wanted` rows, unless the call is full. A call that is not guided asks for the text's
     /// rows, the second half.
-    fn kept(&self, index: usize, wanted: usize) -> Result<Option<Tensor>> {
+    fn kept(&self, index: usize, wanted: usize) -> Result<Option<TensorView<'_>>> {
         let Some(deep) = self.deep.as_ref().filter(|_| !index.is_multiple_of(self.every)) else {
             return Ok(None);
         };
-        match deep.shape().first().copied().unwrap_or(0) {
-            kept if kept == wanted => Ok(Some(deep.clone())),
-            kept if kept == 2 * wanted => rows(deep, wanted, kept).map(Some),
+        match side(deep.shape(), 0)? {
+            kept if kept == wanted => Ok(Some(deep.view())),
+            kept if kept == 2 * wanted => view_rows(&deep.view(), wanted, kept).map(Some),
             _ => Ok(None),
         }
     }

@@ -5,15 +5,16 @@
 
 use crate::component::Networks;
 use crate::component::text::MultilingualText;
-use crate::component::unet::{self, Context, UnetVariant};
+use crate::component::unet::{self, Context, StepInputs, UnetVariant};
 use crate::error::{Error, Kind, Result};
 use crate::guidance::Guidance;
 use crate::progress::{Observer, Stage};
 use crate::sampler::{Denoiser, Noise, Sampler, Step};
 use crate::stage::deep_cache::DeepCache;
 use crate::stage::preview::Previewer;
-use crate::tensor::{Tensor, concat, rows, slice, tensor};
+use crate::tensor::{Tensor, TensorView, concat, concat_views, side, slice, tensor, view_rows};
 use ndarray::{Axis, IxDyn};
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 /// Numbers of FiLM that are kept at once; the table of all steps of a long run would not fit.
@@ -77,7 +78,7 @@ pub fn sample(
     run: DenoiseRun<'_>,
     observer: &mut Observer<'_>,
 ) -> Result<Tensor> {
-    let context = unet::context(networks, run.unet, &condition.text, condition.image)?;
+    let context = unet::context(networks, run.unet, &condition.text, &condition.image)?;
     let learned_variance = run.sampler.uses_variance();
     let known = run.known.map(|known| concat(&[known.latents, known.mask], 1)).transpose()?;
     let films = Films { unet: run.unet, timesteps: run.sampler.timesteps().to_vec(), first: 0, table: None };
@@ -85,7 +86,6 @@ pub fn sample(
     let mut denoiser = UnetDenoiser {
         networks,
         context,
-        text: None,
         films,
         deep: DeepCache::new(run.deep_cache),
         known,
@@ -100,8 +100,6 @@ pub fn sample(
 struct UnetDenoiser<'a, 'w> {
     networks: &'a mut Networks,
     context: Context,
-    /// The text's half of the context, once a step was not guided.
-    text: Option<Context>,
     films: Films,
     deep: DeepCache,
     /// What is known of the pictures, a row each: f32\[B,5,h,w\].
@@ -116,16 +114,19 @@ impl Denoiser for UnetDenoiser<'_, '_> {
     fn predict(&mut self, x: &Tensor, step: &Step) -> Result<Tensor> {
         self.observer.check()?;
         self.observer.denoising_began.get_or_insert_with(SystemTime::now);
-        let channels = x.shape().get(1).copied().unwrap_or(0);
+        let channels = side(x.shape(), 1)?;
         let guidance = self.guidance.at(step.timestep);
         let sample = match &self.known {
-            Some(known) => concat(&[x.clone(), known.clone()], 1)?, // (B, 9, h, w)
-            None => x.clone(),
+            Some(known) => Cow::Owned(concat_views(&[x.view(), known.view()], 1)?), // (B, 9, h, w)
+            None => Cow::Borrowed(x),
         };
         let sample = guidance.spread(&sample)?; // (2B, 9, h, w)
-        let out = self.run(sample, guidance, step)?; // (2B, 8, h, w)
-        let guided = guidance.combine_with_variance(out, channels)?; // (B, 8, h, w)
-        if self.learned_variance { Ok(guided) } else { slice(&guided, 1, 0, channels) }
+        let out = self.run(sample.view(), guidance, step)?; // (2B, 8, h, w)
+        if self.learned_variance {
+            guidance.combine_with_variance(out, channels) // (B, 8, h, w)
+        } else {
+            guidance.combine(slice(&out, 1, 0, channels)?) // (B, 4, h, w)
+        }
     }
 
     fn done(&mut self, step: &Step, _x: &Tensor, x0: &Tensor) -> Result<()> {
@@ -136,20 +137,17 @@ impl Denoiser for UnetDenoiser<'_, '_> {
 
 impl UnetDenoiser<'_, '_> {
     /// The UNet on a sample of both halves, or of the text's alone where a step is not guided and others are.
-    fn run(&mut self, sample: Tensor, guidance: Guidance, step: &Step) -> Result<Tensor> {
-        let film = self.films.at(self.networks, &self.context, step.timestep)?; // (2B, C)
-        if guidance.is_on() == self.guidance.is_on() {
-            let (unet, index) = (self.films.unet, step.index);
-            return self.deep.step(self.networks, unet, index, [sample, film], &self.context);
-        }
-        let text = match self.text.take() {
-            Some(text) => text,
-            None => self.context.text_half()?,
+    fn run(&mut self, sample: TensorView<'_>, guidance: Guidance, step: &Step) -> Result<Tensor> {
+        self.films.compute(self.networks, &self.context, step.timestep)?;
+        let film = self.films.at(step.timestep)?; // (2B, C)
+        let given = if guidance.is_on() == self.guidance.is_on() {
+            StepInputs { sample, film, context: self.context.rows() }
+        } else {
+            let total = side(film.shape(), 0)?;
+            let film = view_rows(&film, total / 2, total)?; // (B, C)
+            StepInputs { sample, film, context: self.context.text_half()? }
         };
-        let total = film.shape().first().copied().unwrap_or(0);
-        let film = rows(&film, total / 2, total)?; // (B, C)
-        let (unet, text) = (self.films.unet, self.text.insert(text));
-        self.deep.step(self.networks, unet, step.index, [sample, film], text)
+        self.deep.step(self.networks, self.films.unet, step.index, &given)
     }
 }
 
@@ -162,16 +160,16 @@ struct Films {
 }
 
 impl Films {
-    /// The rows f32\[B,C\] of timestep `t`.
-    fn at(&mut self, networks: &mut Networks, context: &Context, t: f32) -> Result<Tensor> {
-        if let Some(film) = self.known(t) {
-            return Ok(film);
+    /// Computes the table that holds timestep `t`, unless it is the one that is there.
+    fn compute(&mut self, networks: &mut Networks, context: &Context, t: f32) -> Result<()> {
+        if self.known(t).is_some() {
+            return Ok(());
         }
         // A sampler may ask for a time that is not on its list; it then gets a table of that one.
         let place = self.timesteps.iter().position(|known| known.to_bits() == t.to_bits());
         let (first, times) = match place {
             Some(first) => {
-                let chunk = self.timesteps.iter().skip(first).take(self.chunk(context));
+                let chunk = self.timesteps.iter().skip(first).take(self.chunk(context)?);
                 (first, chunk.copied().collect())
             }
             None => {
@@ -179,26 +177,30 @@ impl Films {
                 (self.timesteps.len() - 1, vec![t])
             }
         };
-        self.table = Some(unet::film(networks, self.unet, tensor(&[times.len()], times)?, &context.aug)?);
+        self.table = Some(unet::film(networks, self.unet, &tensor(&[times.len()], times)?, &context.aug)?);
         self.first = first;
+        Ok(())
+    }
+
+    /// The rows f32\[B,C\] of timestep `t`.
+    fn at(&self, t: f32) -> Result<TensorView<'_>> {
         self.known(t).ok_or_else(|| Error::new(Kind::Internal, format!("no FiLM was computed for time {t}")))
     }
 
-    fn known(&self, t: f32) -> Option<Tensor> {
+    fn known(&self, t: f32) -> Option<TensorView<'_>> {
         let table = self.table.as_ref()?;
-        let rows = table.shape().first().copied()?;
-        let times = self.timesteps.iter().skip(self.first).take(rows);
+        let times = self.timesteps.iter().skip(self.first).take(table.len_of(Axis(0)));
         let row = times.into_iter().position(|known| known.to_bits() == t.to_bits())?;
-        Some(table.index_axis(Axis(0), row).as_standard_layout().into_owned())
+        Some(table.index_axis(Axis(0), row))
     }
 
     /// Steps a table, so that it stays within [`FILM_NUMBERS`].
-    fn chunk(&self, context: &Context) -> usize {
-        let rows = context.aug.shape().first().copied().unwrap_or(1).max(1);
+    fn chunk(&self, context: &Context) -> Result<usize> {
+        let (rows, embedding) = (side(context.aug.shape(), 0)?, side(context.aug.shape(), 1)?);
         let width = match &self.table {
-            Some(table) => table.shape().last().copied().unwrap_or(1).max(1),
-            None => context.aug.shape().last().copied().unwrap_or(1).max(1) * 48,
+            Some(table) => side(table.shape(), 2)?,
+            None => embedding * 48,
         };
-        (FILM_NUMBERS / (rows * width)).clamp(1, self.timesteps.len().max(1))
+        Ok((FILM_NUMBERS / (rows * width).max(1)).clamp(1, self.timesteps.len().max(1)))
     }
 }

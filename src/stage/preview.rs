@@ -7,7 +7,7 @@ use crate::image::{Picture, Size};
 use crate::profile::Profile;
 use crate::progress::{Observer, Preview, PreviewKind};
 use crate::sampler::Step;
-use crate::tensor::{Tensor, rows, tensor};
+use crate::tensor::{Tensor, rows, side, tensor};
 use ndarray::{ArrayView1, ArrayView2, Axis, Ix2, Ix3};
 
 /// What previews need to know of the run.
@@ -53,13 +53,13 @@ impl Previewer<'_> {
     ) -> Result<()> {
         let (step, total) = (step.index + 1, step.total);
         let Some(kind) = observer.preview_due(step) else { return Ok(()) };
-        for row in 0..x0.shape().first().copied().unwrap_or(0) {
+        for row in 0..side(x0.shape(), 0)? {
             let latents = rows(x0, row, row + 1)?;
             let pixels = match kind {
                 PreviewKind::Linear => {
                     linear(map(self.constants)?, &latents, networks.folder().manifest().latent.factor)?
                 }
-                PreviewKind::Decode => movq::decode(networks, latents)?,
+                PreviewKind::Decode => movq::decode(networks, &latents)?,
             };
             let image = Picture::from_pixels(&pixels, self.size, self.profile)?;
             observer.preview(Preview { step, total, picture: self.first + row, image })?;

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::guidance::Guidance;
 use crate::progress::{Observer, Stage};
 use crate::sampler::{Denoiser, Noise, Sampler, Step};
-use crate::tensor::{Tensor, repeat, tensor};
+use crate::tensor::{Tensor, side, tensor};
 
 /// What conditions the prior: a row a picture and, where a negative prompt wants its own embedding, a
 /// row for that as well.
@@ -31,7 +31,7 @@ pub fn sample(
     run: PriorRun<'_>,
     observer: &mut Observer<'_>,
 ) -> Result<Tensor> {
-    let rows = text.prompts.mask.shape().first().copied().unwrap_or(0);
+    let rows = side(text.prompts.mask.shape(), 0)?;
     let width = networks.folder().manifest().latent.embed;
     let x = match run.start {
         Some(start) => start,
@@ -69,10 +69,10 @@ struct PriorDenoiser<'a, 'w> {
 impl Denoiser for PriorDenoiser<'_, '_> {
     fn predict(&mut self, x: &Tensor, step: &Step) -> Result<Tensor> {
         self.observer.check()?;
-        let x = if self.guidance.is_on() { repeat(x, 2)? } else { x.clone() };
-        let rows = x.shape().first().copied().unwrap_or(0);
+        let x = self.guidance.spread(x)?;
+        let rows = side(x.shape(), 0)?;
         let t = tensor(&[rows], vec![step.timestep; rows])?;
-        let x0 = prior::step(self.networks, x, t, &self.prefix)?;
+        let x0 = prior::step(self.networks, &x, &t, &self.prefix)?;
         self.guidance.combine(x0)
     }
 

@@ -3,10 +3,10 @@
 use crate::golden::{Case, close};
 use kandinsky::Engine;
 use kandinsky::component::text::{ClipText, MultilingualText};
-use kandinsky::component::unet::{self, UnetVariant};
+use kandinsky::component::unet::{self, StepInputs, UnetVariant};
 use kandinsky::component::{Networks, movq, prior};
 use kandinsky::error::Result as Outcome;
-use kandinsky::tensor::{Tensor, Value, concat, rows};
+use kandinsky::tensor::{Tensor, concat, rows};
 use kandinsky_models::Component;
 use ndarray::{ArrayD, Axis, IxDyn};
 
@@ -22,7 +22,7 @@ pub fn check(engine: &Engine, case: &Case) -> Check {
         Network::Multilingual => multilingual(networks, case),
         Network::Prior => one_prior_step(networks, engine, case),
         Network::Unet(which) => one_unet_step(networks, which, case),
-        Network::MovqEncoder => Ok(vec![("out.latents", movq::encode(networks, case.need("in.sample"))?)]),
+        Network::MovqEncoder => Ok(vec![("out.latents", movq::encode(networks, &case.need("in.sample"))?)]),
         Network::MovqDecoder => autoencoder(networks, case),
     });
     let outputs = outputs.map_err(|e| e.to_string())?;
@@ -77,7 +77,8 @@ fn clip_text(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
         if case.find(ids).is_none() {
             continue;
         }
-        let inputs = [("ids", Value::from(case.whole(ids)))];
+        let ids = case.whole(ids);
+        let inputs = [("ids", (&ids).into())];
         let [hidden, pooled] = networks.call_f32(Component::TextEncoder, &inputs, ["hidden", "pooled"])?;
         outputs.extend([(pooled_name, pooled), (hidden_name, hidden)]);
     }
@@ -87,7 +88,7 @@ fn clip_text(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
 fn clip_vision(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
     let pixels = case.need("in.pixel_values");
     let zero = kandinsky::component::image_encoder::encode_zeros(networks)?;
-    let inputs = [("pixels", pixels.into())];
+    let inputs = [("pixels", (&pixels).into())];
     let [embed, hidden] = networks.call_f32(Component::ImageEncoder, &inputs, ["embed", "hidden"])?;
     Ok(vec![("out.image_embeds", embed), ("out.last_hidden_state", hidden), ("out.zero_image_embeds", zero)])
 }
@@ -103,7 +104,7 @@ fn one_prior_step(networks: &mut Networks, engine: &Engine, case: &Case) -> Outc
     let batch = x.shape()[0];
     let t = spread(&case.need("in.timestep"), batch);
     let post = &x * &engine.constants().clip_std + &engine.constants().clip_mean;
-    let x0 = prior::step(networks, x, t, &prefix)?;
+    let x0 = prior::step(networks, &x, &t, &prefix)?;
     Ok(vec![("out.predicted_image_embedding", x0), ("out.post", post)])
 }
 
@@ -113,10 +114,8 @@ fn spread(t: &Tensor, batch: usize) -> Tensor {
 }
 
 fn multilingual(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
-    let inputs = [
-        ("ids", Value::from(case.whole("in.input_ids"))),
-        ("mask", Value::from(case.need("in.attention_mask"))),
-    ];
+    let (ids, mask) = (case.whole("in.input_ids"), case.need("in.attention_mask"));
+    let inputs = [("ids", (&ids).into()), ("mask", (&mask).into())];
     let [hidden, pooled] =
         networks.call_f32(Component::MultilingualEncoder, &inputs, ["hidden", "pooled"])?;
     Ok(vec![("out.text_embeds", pooled), ("out.last_hidden_state", hidden)])
@@ -127,9 +126,9 @@ fn one_unet_step(networks: &mut Networks, which: UnetVariant, case: &Case) -> Ou
         hidden: case.need("in.encoder_hidden_states"),
         pooled: case.need("in.text_embeds"),
     };
-    let context = unet::context(networks, which, &text, case.need("in.image_embeds"))?;
+    let context = unet::context(networks, which, &text, &case.need("in.image_embeds"))?;
     let t = case.need("in.timestep");
-    let film = unet::film(networks, which, t.clone(), &context.aug)?; // (T, B, C)
+    let film = unet::film(networks, which, &t, &context.aug)?; // (T, B, C)
     let batch = context.aug.shape()[0];
     let own: Vec<Tensor> = (0..batch)
         .map(|row| {
@@ -137,17 +136,19 @@ fn one_unet_step(networks: &mut Networks, which: UnetVariant, case: &Case) -> Ou
             rows(&step.as_standard_layout().into_owned(), row, row + 1).unwrap()
         })
         .collect();
-    let out = unet::step(networks, which, case.need("in.sample"), concat(&own, 0)?, &context)?;
+    let (sample, film) = (case.need("in.sample"), concat(&own, 0)?);
+    let given = StepInputs { sample: sample.view(), film: film.view(), context: context.rows() };
+    let out = unet::step(networks, which, &given)?;
     Ok(vec![("out.sample", out)])
 }
 
 fn autoencoder(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
     let latents = case.need("in.latents");
-    let (quantised, indices) = movq::quantize(networks, latents.clone())?;
+    let (quantised, indices) = movq::quantize(networks, &latents)?;
     let indices: ArrayD<f32> = indices.mapv(|i| i as f32);
     assert_eq!(indices, case.need("out.indices"), "{}: another codebook entry is nearest", case.id);
-    let raw = movq::decode(networks, latents)?;
-    let decoded = movq::decode(networks, quantised.clone())?;
+    let raw = movq::decode(networks, &latents)?;
+    let decoded = movq::decode(networks, &quantised)?;
     Ok(vec![
         ("out.decode_nq", raw),
         ("out.decode_q", decoded),

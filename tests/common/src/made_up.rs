@@ -3,7 +3,7 @@
 use kandinsky::error::Result;
 use kandinsky::rng::{Normals, TorchCpu};
 use kandinsky::runtime::{GraphSource, Runtime};
-use kandinsky::tensor::{Tensor, Value};
+use kandinsky::tensor::{Input, Tensor, Value};
 use kandinsky_models::manifest::{Dtype, Port};
 use ndarray::{ArrayD, IxDyn};
 
@@ -16,7 +16,12 @@ pub fn run(
     let value = |port: &Port| given(&port.name).unwrap_or_else(|| input(port));
     let inputs: Vec<(&str, Value)> =
         source.spec.inputs.iter().map(|port| (port.name.as_str(), value(port))).collect();
-    runtime.open(source)?.run(&inputs)
+    runtime.open(source)?.run(&lent(&inputs))
+}
+
+/// Values as a graph takes them.
+pub fn lent<'a>(values: &'a [(&'a str, Value)]) -> Vec<(&'a str, Input<'a>)> {
+    values.iter().map(|(name, value)| (*name, value.into())).collect()
 }
 
 /// Relative L2.

@@ -328,7 +328,7 @@ pub fn seeds(engine: &Engine, case: &Case) -> Check {
 fn decoded(engine: &Engine, case: &Case) -> Result<(), String> {
     let latents = case.need("out.latents");
     let decode = |latents: Tensor| {
-        let pixels = engine.with_networks(|networks| kandinsky::component::movq::decode(networks, latents));
+        let pixels = engine.with_networks(|networks| kandinsky::component::movq::decode(networks, &latents));
         pixels.map_err(|e| e.to_string())
     };
     let pixels = decode(latents.clone())?;
