@@ -111,7 +111,7 @@ impl Engine {
         &self.manifest
     }
 
-    /// UnetVariant runtime runs, with its version.
+    /// Which runtime runs, with its version.
     pub fn runtime(&self) -> &str {
         &self.runtime
     }
@@ -215,7 +215,7 @@ impl Engine {
         })
     }
 
-    /// UnetVariant graphs a request would hold in memory when, and how much that takes; nothing is drawn.
+    /// Which graphs a request would hold in memory when, and how much that takes; nothing is drawn.
     ///
     /// # Errors
     /// When the request is not valid, or its largest stage does not fit the memory that was asked for.

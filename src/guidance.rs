@@ -57,7 +57,7 @@ impl Guidance {
     ///
     /// # Errors
     /// When the tensor has no batch axis.
-    pub fn spread(self, x: &Tensor) -> Result<Cow<'_, Tensor>> {
+    pub fn duplicate_for_cfg(self, x: &Tensor) -> Result<Cow<'_, Tensor>> {
         if self.is_on() { repeat(x, 2).map(Cow::Owned) } else { Ok(Cow::Borrowed(x)) }
     }
 
@@ -131,7 +131,7 @@ mod tests {
         let out = tensor(&[3, 1], vec![1.0, 2.0, 3.0]).unwrap();
         let off = Guidance::new(1.0);
         assert!(!off.is_on());
-        assert_eq!(off.combine(off.spread(&out).unwrap().into_owned()).unwrap(), out);
+        assert_eq!(off.combine(off.duplicate_for_cfg(&out).unwrap().into_owned()).unwrap(), out);
     }
 
     #[test]

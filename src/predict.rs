@@ -51,7 +51,7 @@ impl Prediction {
 
 /// What keeps a predicted clean picture in range.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Bound {
+pub enum Clipping {
     /// Nothing.
     None,
     /// Values are clamped to plus and minus this.
@@ -74,7 +74,7 @@ pub enum Bound {
     },
 }
 
-impl Bound {
+impl Clipping {
     /// The scheduler's clipping or thresholding; `clips` is the default of `clip_sample`.
     ///
     /// # Errors
@@ -187,14 +187,14 @@ mod tests {
     #[test]
     fn thresholds_are_each_pictures_own() {
         let x0 = tensor(&[3, 2], vec![0.5, -0.25, 1.5, -1.5, 8.0, -8.0]).unwrap();
-        let kept = Bound::Threshold { ratio: 1.0, most: 2.0 }.apply(x0);
+        let kept = Clipping::Threshold { ratio: 1.0, most: 2.0 }.apply(x0);
         assert_eq!(kept, tensor(&[3, 2], vec![0.5, -0.25, 1.0, -1.0, 1.0, -1.0]).unwrap());
     }
 
     #[test]
     fn the_first_pictures_threshold_holds_for_all() {
         let x0 = tensor(&[2, 2], vec![1.5, -1.5, 3.0, 0.3]).unwrap();
-        let kept = Bound::FirstThreshold { ratio: 1.0, most: 2.0 }.apply(x0);
+        let kept = Clipping::FirstThreshold { ratio: 1.0, most: 2.0 }.apply(x0);
         assert_eq!(kept, tensor(&[2, 2], vec![1.0, -1.0, 1.0, 0.3 / 1.5]).unwrap());
     }
 
@@ -207,18 +207,18 @@ mod tests {
         };
         let off = config(serde_json::json!({"thresholding": false}));
         assert_eq!(
-            (Bound::of(&off, true).unwrap(), Bound::of_original(&off).unwrap()),
-            (Bound::None, Bound::None)
+            (Clipping::of(&off, true).unwrap(), Clipping::of_original(&off).unwrap()),
+            (Clipping::None, Clipping::None)
         );
         let silent = config(serde_json::json!({}));
-        let first = Bound::FirstThreshold { ratio: 0.995, most: 2.0 };
-        assert_eq!(Bound::of_original(&silent).unwrap(), first);
+        let first = Clipping::FirstThreshold { ratio: 0.995, most: 2.0 };
+        assert_eq!(Clipping::of_original(&silent).unwrap(), first);
     }
 
     #[test]
     fn what_is_no_number_stays_so() {
         let x0 = tensor(&[1, 2], vec![f32::NAN, 3.0]).unwrap();
-        let kept = Bound::Threshold { ratio: 0.995, most: 2.0 }.apply(x0);
+        let kept = Clipping::Threshold { ratio: 0.995, most: 2.0 }.apply(x0);
         assert_eq!(kept.iter().map(|x| x.is_nan()).collect::<Vec<_>>(), [true, false]);
     }
 

@@ -155,13 +155,13 @@ pub struct Preview {
     pub step: usize,
     /// Denoising steps in all.
     pub total: usize,
-    /// UnetVariant of the request's pictures it is, from 0.
+    /// Which of the request's pictures it is, from 0.
     pub picture: usize,
     /// The preview itself, of the picture's size.
     pub image: Picture,
 }
 
-/// UnetVariant previews a caller wants, and where they go.
+/// Which previews a caller wants, and where they go.
 pub struct Previews<'a> {
     /// Steps from one preview to the next, at least 1: after steps `every`, 2·`every`, …
     pub every: usize,

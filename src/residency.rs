@@ -1,4 +1,4 @@
-//! UnetVariant graphs are in memory when: a request's turns, what graphs take and a budget in, a plan out. Pure numbers.
+//! Which graphs are in memory when: a request's turns, what graphs take and a budget in, a plan out. Pure numbers.
 //!
 //! A turn is a part of a request whose graphs run side by side. A graph is held through the whole request where the budget
 //! allows it, the largest first, since those take the longest to open again; the others are opened at their turn

@@ -72,7 +72,7 @@ enum Command {
     Cache(cache::Args),
 }
 
-/// UnetVariant runtime runs the graphs, and how.
+/// Which runtime runs the graphs, and how.
 #[derive(clap::Args, Clone, Debug)]
 struct RuntimeArgs {
     /// Runtime: auto takes ONNX Runtime where it is found and tract elsewhere
@@ -117,7 +117,7 @@ struct RuntimeArgs {
     /// Most memory that the program may take, such as 4G or 6500M; what the machine has to spare when it is not given
     #[arg(long, value_name = "SIZE", value_parser = memory_in_bytes)]
     memory: Option<u64>,
-    /// UnetVariant graphs ONNX Runtime keeps compiled beside the model: auto (large ones of convolutions), all, off
+    /// Which graphs ONNX Runtime keeps compiled beside the model: auto (large ones of convolutions), all, off
     #[arg(long, value_name = "MODE", default_value = "auto", value_parser = CacheMode::ALL.map(CacheMode::name))]
     cache: String,
 }

@@ -414,7 +414,7 @@ fn unet_step<'a>(bench: &'a Bench<'a>) -> Result<Work<'a>> {
     let film = bench.with(|n| unet::film(n, UnetVariant::Draw, &tensor(&[1], vec![500.0])?, &context.aug))?;
     let film = film.index_axis_move(ndarray::Axis(0), 0).as_standard_layout().into_owned();
     let latents = bench.latents(bench.engine.manifest().latent.unet_channels)?;
-    let sample = bench.guidance().spread(&latents)?.into_owned();
+    let sample = bench.guidance().duplicate_for_cfg(&latents)?.into_owned();
     let run = move |networks: &mut Networks| {
         let given = StepInputs { sample: sample.view(), film: film.view(), context: context.rows() };
         unet::step(networks, UnetVariant::Draw, &given)

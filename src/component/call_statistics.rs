@@ -1,4 +1,4 @@
-//! UnetVariant graphs ran on which sizes and how often: what operations are counted from.
+//! Which graphs ran on which sizes and how often: what operations are counted from.
 
 use crate::tensor::Input;
 use kandinsky_models::Component;

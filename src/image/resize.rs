@@ -160,7 +160,7 @@ fn spanned<const C: usize>(
     Ok(down(&across(needed, size.width, &columns), columns.len(), &rows, first))
 }
 
-/// UnetVariant pass is the first; each rounds, so it shows. Found by trying 1,500 sizes on Pillow 13.0.0, with
+/// Which pass is the first; each rounds, so it shows. Found by trying 1,500 sizes on Pillow 13.0.0, with
 /// which the goldens were made: down first where that drops more than twice as many rows as columns are
 /// dropped. (Older versions always went across first.)
 const fn down_first(from: Size, to: Size) -> bool {

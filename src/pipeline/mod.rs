@@ -168,7 +168,7 @@ impl Sides {
         Self { height, width, channels: latent.channels, rounded, output }
     }
 
-    /// UnetVariant pictures are denoised together: as many as fit, and one in the profile `original`, whose sampler
+    /// Which pictures are denoised together: as many as fit, and one in the profile `original`, whose sampler
     /// bounds a whole batch by its first picture.
     pub fn parts(&self, resolved: &ResolvedRequest) -> Vec<Range<usize>> {
         let pictures = resolved.pictures();

@@ -160,7 +160,7 @@ impl Begin {
         match (&self.clean, &resolved.start) {
             (Some(clean), Start::Edit { strength, .. }) => {
                 let clean = repeat(clean, pictures)?;
-                noised(resolved, &clean, &drawn, (*strength, sampler))
+                add_noise(resolved, &clean, &drawn, (*strength, sampler))
             }
             _ => Ok(drawn * sampler.init_sigma()),
         }
@@ -211,7 +211,7 @@ pub fn skipped(resolved: &ResolvedRequest) -> Result<usize> {
 /// For the samplers that the two code bases have, their own ways: both noise by betas that are not training's;
 /// diffusers (`KandinskyImg2ImgPipeline`) to two timesteps less than the strength says, the original to the first
 /// timestep that is run. Every other sampler noises to where it starts.
-fn noised(
+fn add_noise(
     resolved: &ResolvedRequest,
     clean: &Tensor,
     noise: &Tensor,
@@ -221,7 +221,7 @@ fn noised(
     let timestep = match (resolved.profile, resolved.sampler.as_str()) {
         (Profile::Diffusers, "ddim" | "ddpm") => nearest((count(schedule.len()) * strength).floor()) - 2,
         (Profile::Original, _) => sampler.timesteps().first().map_or(0, |t| nearest(f64::from(*t))),
-        (Profile::Diffusers, _) => return sampler.noised(clean, noise),
+        (Profile::Diffusers, _) => return sampler.add_noise(clean, noise),
     };
     schedule.add_noise(clean, noise, &[timestep.max(0)])
 }

@@ -126,7 +126,7 @@ impl Map {
 /// Called after every step of a fit with the steps done and those in all; an error ends the fit.
 pub type Tell<'a> = &'a mut dyn FnMut(usize, usize) -> Result<()>;
 
-/// UnetVariant prior is fitted, of which CLIP, on how many pictures.
+/// Which prior is fitted, of which CLIP, on how many pictures.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// `linear` or `residual`.

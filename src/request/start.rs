@@ -97,7 +97,7 @@ pub enum Start {
     Outpaint {
         /// The picture.
         picture: Input,
-        /// UnetVariant part of the plane is drawn.
+        /// Which part of the plane is drawn.
         frame: Frame,
         /// How the result joins the picture.
         #[serde(flatten)]
@@ -120,7 +120,7 @@ fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 
-/// UnetVariant part of the plane an outpainting draws.
+/// Which part of the plane an outpainting draws.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Frame {

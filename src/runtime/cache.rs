@@ -27,7 +27,7 @@ const UNFINISHED: &str = ".making-";
 /// The least data of a graph that is large: below it, opening takes a fraction of a second.
 pub(super) const LARGE: u64 = 64 << 20;
 
-/// UnetVariant graphs are kept compiled.
+/// Which graphs are kept compiled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CacheMode {

@@ -47,7 +47,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// A graph of a model folder whose bytes have been checked.
 #[derive(Clone)]
 pub struct GraphSource {
-    /// UnetVariant one it is.
+    /// Which one it is.
     pub component: Component,
     /// Its ONNX file; the data lies beside it.
     pub path: PathBuf,
@@ -118,7 +118,7 @@ pub trait Graph: Send {
     }
 }
 
-/// UnetVariant runtime a caller wants, and how.
+/// Which runtime a caller wants, and how.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeOptions {
@@ -159,7 +159,7 @@ pub struct RuntimeOptions {
     pub profile: Option<PathBuf>,
     /// Most memory that the process may take, in bytes; what the machine has to spare when it is not set.
     pub memory: Option<u64>,
-    /// UnetVariant graphs are kept compiled for the next start.
+    /// Which graphs are kept compiled for the next start.
     pub cache: CacheMode,
 }
 

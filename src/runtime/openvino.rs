@@ -242,7 +242,7 @@ fn partial(sides: &[Dimension]) -> std::result::Result<PartialShape, InferenceEr
     PartialShape::new(i64::try_from(sides.len()).map_err(|e| unexpected(&e))?, sides)
 }
 
-/// UnetVariant axes of which inputs are sides of a picture: those written with `h` or `w`, such as `8*h`.
+/// Which axes of which inputs are sides of a picture: those written with `h` or `w`, such as `8*h`.
 fn spatial(inputs: &[Port]) -> Vec<(usize, usize)> {
     let side = |text: &String| text.split('*').any(|factor| matches!(factor.trim(), "h" | "w"));
     let axes = |(port, p): (usize, &Port)| {

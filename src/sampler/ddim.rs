@@ -1,11 +1,11 @@
 //! DDIM (Song, Meng and Ermon, "Denoising diffusion implicit models", formula 12; diffusers
 //! `DDIMScheduler`).
 
-use super::plan::{calls, spans};
+use super::choice::{calls, spans};
 use super::{Choice, Denoiser, Noise, Sampler, Step, mix};
 use crate::error::Result;
 use crate::math::narrow;
-use crate::predict::{Bound, Prediction};
+use crate::predict::{Clipping, Prediction};
 use crate::schedule::{Schedule, SchedulerConfig, Spacing};
 use crate::tensor::Tensor;
 use ndarray::Zip;
@@ -13,7 +13,7 @@ use ndarray::Zip;
 pub(super) struct Ddim {
     pub(super) schedule: Schedule,
     pub(super) prediction: Prediction,
-    pub(super) bound: Bound,
+    pub(super) clipping: Clipping,
     /// The share of noise that is drawn anew: 0 is deterministic, 1 is DDPM's.
     pub(super) eta: f32,
     /// The picture's share of power after the last step.
@@ -53,7 +53,7 @@ fn spaced(
     let spans = choice.visited(spans)?;
     Ok(Box::new(Ddim {
         prediction: Prediction::of(config)?,
-        bound: Bound::of(config, true)?,
+        clipping: Clipping::of(config, true)?,
         eta: narrow(config.number("eta", 0.0)?),
         last_alpha: if config.flag("set_alpha_to_one", true)? { 1.0 } else { schedule.first_alpha() },
         timesteps: calls(&spans, schedule.len()),
@@ -73,7 +73,7 @@ impl Sampler for Ddim {
         &self.timesteps
     }
 
-    fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
+    fn add_noise(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
         let now = self.spans.first().map_or(1.0, |(t, _)| self.schedule.alpha(*t, 1.0));
         mix(x0, noise, now.sqrt(), (1.0 - now).sqrt())
     }
@@ -85,7 +85,7 @@ impl Sampler for Ddim {
             let (now, then) = (self.schedule.alpha(*t, 1.0), self.schedule.alpha(*next, self.last_alpha));
             let (keep, add) = (now.sqrt(), (1.0 - now).sqrt());
             let out = denoiser.predict(&x, &step)?;
-            let x0 = self.bound.apply(self.prediction.clean(&out, &x, keep, add));
+            let x0 = self.clipping.apply(self.prediction.clean(&out, &x, keep, add));
             let eps = self.prediction.noise(&out, &x, keep, add);
             let variance = (1.0 - then) / (1.0 - now) * (1.0 - now / then);
             let fresh = self.eta * variance.sqrt();

@@ -1,11 +1,11 @@
 //! DDPM (Ho, Jain and Abbeel, "Denoising diffusion probabilistic models", formula 7) with the variance
 //! that the network learned (Nichol and Dhariwal, formula 15; diffusers `DDPMScheduler`).
 
-use super::plan::{calls, spans};
+use super::choice::{calls, spans};
 use super::{Choice, Denoiser, Noise, Sampler, Step, mix};
 use crate::error::Result;
 use crate::math::narrow;
-use crate::predict::{Bound, Prediction, split_variance};
+use crate::predict::{Clipping, Prediction, split_variance};
 use crate::schedule::{Schedule, SchedulerConfig, Spacing};
 use crate::tensor::Tensor;
 use ndarray::Zip;
@@ -130,7 +130,7 @@ pub(super) struct Ancestral {
     pub(super) posteriors: Vec<Posterior>,
     pub(super) timesteps: Vec<f32>,
     pub(super) prediction: Prediction,
-    pub(super) bound: Bound,
+    pub(super) clipping: Clipping,
     pub(super) variance: Variance,
     /// Whether noise is drawn even where none is added, as the original repository does.
     pub(super) always_draws: bool,
@@ -150,7 +150,7 @@ pub fn build(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sa
         posteriors: spans.iter().map(|(t, next)| Posterior::new(&schedule, *t, *next)).collect(),
         timesteps: calls(&spans, schedule.len()),
         prediction: Prediction::of(config)?,
-        bound: Bound::of(config, true)?,
+        clipping: Clipping::of(config, true)?,
         variance: Variance::of(config, &["fixed_small", "fixed_small_log", "fixed_large", "learned_range"])?,
         always_draws: false,
     }))
@@ -165,7 +165,7 @@ impl Sampler for Ancestral {
         self.variance == Variance::LearnedRange
     }
 
-    fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
+    fn add_noise(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
         let (keep, add) = self.posteriors.first().map_or((1.0, 0.0), |first| (first.keep, first.add));
         mix(x0, noise, keep, add)
     }
@@ -180,7 +180,7 @@ impl Sampler for Ancestral {
                 let (prediction, variance) = split_variance(&out, x.shape().get(1).copied().unwrap_or(0))?;
                 (out, learned) = (prediction, Some(variance));
             }
-            let x0 = self.bound.apply(posterior.clean(self.prediction, &out, &x));
+            let x0 = self.clipping.apply(posterior.clean(self.prediction, &out, &x));
             x = posterior.mean(&x0, &x);
             let drawn = (posterior.noisy || self.always_draws).then(|| noise.draw(x0.shape())).transpose()?;
             if let Some(drawn) = drawn.filter(|_| posterior.noisy) {

@@ -2,7 +2,7 @@
 //! diffusion-based generative models", algorithm 1 without its correction; diffusers
 //! `EulerDiscreteScheduler`): x moves along the line to the clean tensor.
 
-use super::walk::{Unscaled, Walk, slope};
+use super::sigma_schedule::{SigmaSchedule, Unscaled, derivative};
 use super::{Choice, Denoiser, Noise, Sampler};
 use crate::error::Result;
 use crate::schedule::SchedulerConfig;
@@ -14,14 +14,19 @@ pub fn build(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sa
     config.only("timestep_type", &"discrete".into())?;
     config.only("sigma_min", &serde_json::Value::Null)?;
     config.only("sigma_max", &serde_json::Value::Null)?;
-    Unscaled::boxed(config, choice, march)
+    Unscaled::boxed(config, choice, integrate)
 }
 
-fn march(walk: &Walk, denoiser: &mut dyn Denoiser, mut x: Tensor, _: &mut dyn Noise) -> Result<Tensor> {
-    for leg in walk.legs() {
-        let x0 = walk.clean_unscaled(denoiser, &x, leg.sigma, &leg.step)?;
-        x = &x + slope(&x, &x0, leg.sigma) * leg.way();
-        denoiser.done(&leg.step, &x, &x0)?;
+fn integrate(
+    schedule: &SigmaSchedule,
+    denoiser: &mut dyn Denoiser,
+    mut x: Tensor,
+    _: &mut dyn Noise,
+) -> Result<Tensor> {
+    for step in schedule.steps() {
+        let x0 = schedule.clean_unscaled(denoiser, &x, step.sigma, &step.call)?;
+        x = &x + derivative(&x, &x0, step.sigma) * step.dsigma();
+        denoiser.done(&step.call, &x, &x0)?;
     }
     Ok(x)
 }

@@ -2,7 +2,7 @@
 //! differential equations", appendix F; diffusers `EulerAncestralDiscreteScheduler`): each step goes below its
 //! end and adds noise to come back up.
 
-use super::walk::{Unscaled, Walk, slope};
+use super::sigma_schedule::{SigmaSchedule, Unscaled, derivative};
 use super::{Choice, Denoiser, Noise, Sampler};
 use crate::error::Result;
 use crate::math::narrow;
@@ -11,18 +11,23 @@ use crate::tensor::Tensor;
 
 /// Ancestral sampling with Euler's steps.
 pub fn build(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sampler>> {
-    Unscaled::boxed(config, choice, march)
+    Unscaled::boxed(config, choice, integrate)
 }
 
-fn march(walk: &Walk, denoiser: &mut dyn Denoiser, mut x: Tensor, noise: &mut dyn Noise) -> Result<Tensor> {
-    for leg in walk.legs() {
-        let x0 = walk.clean_unscaled(denoiser, &x, leg.sigma, &leg.step)?;
-        let ratio = leg.ratio();
-        let up = leg.next * (1.0 - ratio * ratio).max(0.0).sqrt();
-        let down = leg.next * ratio; // sqrt(next² - up²)
-        x = &x + slope(&x, &x0, leg.sigma) * narrow(down - leg.sigma);
+fn integrate(
+    schedule: &SigmaSchedule,
+    denoiser: &mut dyn Denoiser,
+    mut x: Tensor,
+    noise: &mut dyn Noise,
+) -> Result<Tensor> {
+    for step in schedule.steps() {
+        let x0 = schedule.clean_unscaled(denoiser, &x, step.sigma, &step.call)?;
+        let ratio = step.ratio();
+        let up = step.next * (1.0 - ratio * ratio).max(0.0).sqrt();
+        let down = step.next * ratio; // sqrt(next² - up²)
+        x = &x + derivative(&x, &x0, step.sigma) * narrow(down - step.sigma);
         x.scaled_add(narrow(up), &noise.draw(x0.shape())?);
-        denoiser.done(&leg.step, &x, &x0)?;
+        denoiser.done(&step.call, &x, &x0)?;
     }
     Ok(x)
 }

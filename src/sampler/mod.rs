@@ -4,6 +4,7 @@
 //! previews and cancelling live in the [`Denoiser`] that it calls. A new sampler is one file and one line
 //! in [`SAMPLERS`].
 
+mod choice;
 mod ddim;
 mod ddpm;
 mod dpmpp;
@@ -13,14 +14,13 @@ mod heun;
 mod lms;
 mod noise;
 mod original;
-mod plan;
 mod pndm;
+mod sigma_schedule;
 mod unclip;
 mod unipc;
-mod walk;
 
+pub use choice::{Choice, Steps, above};
 pub use noise::{Noise, Replay, Shared};
-pub use plan::{Choice, Steps, above};
 
 use crate::error::{Error, Kind, Result};
 use crate::profile::Profile;
@@ -46,7 +46,7 @@ pub trait Sampler: Send + Sync {
     ///
     /// # Errors
     /// When the shapes differ.
-    fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor>;
+    fn add_noise(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor>;
 
     /// Standard deviation of the noise to start from.
     fn init_sigma(&self) -> f32 {
@@ -108,7 +108,7 @@ pub struct Entry {
     /// Steps where the caller and the model say none: the fewest that come as close to the solution as DDIM does
     /// in 50 (`benches/results/solvers.md`).
     pub steps: usize,
-    /// UnetVariant of the manifest's schedulers holds its settings.
+    /// Which of the manifest's schedulers holds its settings.
     settings: &'static str,
     /// The class whose fields it reads; of another class's settings it takes what training fixed.
     class: &'static str,
@@ -312,7 +312,7 @@ mod tests {
         let mut network = Nothing { channels, steps: Vec::new() };
         let x = tensor(&[2, 3], vec![0.5; 6]).unwrap();
         let mut noise = Shared::new(TorchCpu::new(0));
-        let start = sampler.noised(&x, &x).unwrap();
+        let start = sampler.add_noise(&x, &x).unwrap();
         let x0 = sampler.sample(&mut network, start, &mut noise).unwrap();
         assert!(x0.iter().all(|x| x.is_finite()), "{} of {choice:?}", entry.name);
         let times: Vec<f32> = network.steps.iter().map(|step| step.timestep).collect();
@@ -474,14 +474,14 @@ mod tests {
                 let channels = if sampler.uses_variance() { 2 } else { 1 };
                 let sigmas = Sigmas::of(&schedule);
                 let mut network = Point { sigmas, picture: picture.clone(), channels, first: None };
-                let start = sampler.noised(&picture, &drawn).unwrap();
+                let start = sampler.add_noise(&picture, &drawn).unwrap();
                 let clean = sampler.sample(&mut network, start, &mut Shared::new(TorchCpu::new(0))).unwrap();
                 let found = network.first.unwrap();
                 assert!(near(&found, &drawn), "{} skips {skip}: {found} is not {drawn}", entry.name);
                 assert!(near(&clean, &picture), "{} skips {skip}: {clean} is not {picture}", entry.name);
             }
             let sampler = build(&choice(entry, 20), &schedulers()).unwrap();
-            assert!(sampler.noised(&picture, &tensor(&[4], vec![0.0; 4]).unwrap()).is_err());
+            assert!(sampler.add_noise(&picture, &tensor(&[4], vec![0.0; 4]).unwrap()).is_err());
         }
     }
 

@@ -3,22 +3,22 @@
 //!
 //! The arithmetic is that of the classes of the same names; timesteps, bounds and roundings differ.
 
+use super::choice::{calls, spans};
 use super::ddim::Ddim;
 use super::ddpm::{Ancestral, Posterior, Variance};
-use super::plan::{calls, spans};
 use super::pndm::{self, Pndm};
 use super::{Choice, Sampler};
 use crate::error::Result;
 use crate::math::{count, nearest};
-use crate::predict::{Bound, Prediction};
+use crate::predict::{Clipping, Prediction};
 use crate::schedule::{Schedule, SchedulerConfig};
 
 /// What the prior keeps predictions in.
-const PRIOR: Bound = Bound::Clip(10.0);
+const PRIOR: Clipping = Clipping::Clip(10.0);
 
 /// `p_sampler`: DDPM with learned variance.
 pub fn ddpm(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sampler>> {
-    ancestral(config, choice, Bound::of_original(config)?, Variance::LearnedRange)
+    ancestral(config, choice, Clipping::of_original(config)?, Variance::LearnedRange)
 }
 
 /// The prior's sampler.
@@ -29,7 +29,7 @@ pub fn prior(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sa
 fn ancestral(
     config: &SchedulerConfig,
     choice: &Choice<'_>,
-    bound: Bound,
+    clipping: Clipping,
     variance: Variance,
 ) -> Result<Box<dyn Sampler>> {
     let schedule = config.schedule()?;
@@ -45,7 +45,7 @@ fn ancestral(
         posteriors: spans.iter().map(posterior).collect(),
         timesteps: calls(&spans, schedule.len()),
         prediction: Prediction::of(config)?,
-        bound,
+        clipping,
         variance,
         always_draws: true,
     }))
@@ -66,7 +66,7 @@ pub fn ddim(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sam
     let spans = choice.visited(spans(&strided(&schedule, choice)?))?;
     Ok(Box::new(Ddim {
         prediction: Prediction::of(config)?,
-        bound: Bound::None,
+        clipping: Clipping::None,
         eta: 0.0,
         last_alpha: schedule.first_alpha(),
         timesteps: calls(&spans, schedule.len()),
@@ -82,7 +82,7 @@ pub fn plms(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sam
     let spans = choice.visited(spans(&strided(&schedule, choice)?))?;
     let last_alpha = schedule.first_alpha();
     let calls = pndm::calls(&spans, None);
-    Ok(Box::new(Pndm::new(schedule, Prediction::of(config)?, Bound::None, last_alpha, calls)))
+    Ok(Box::new(Pndm::new(schedule, Prediction::of(config)?, Clipping::None, last_alpha, calls)))
 }
 
 /// `make_ddim_timesteps`, falling: whole strides from 1 up to the end, so more steps than were asked where

@@ -2,12 +2,12 @@
 //! algorithm 2; diffusers `PNDMScheduler`): x moves along the noise extrapolated from earlier calls by Adams'
 //! and Bashforth's weights, after a start by Runge and Kutta (`pndm`) or by one improved step (`plms`).
 
+use super::choice;
 use super::ddim::strides;
-use super::plan;
 use super::{Choice, Denoiser, Noise, Sampler, Step, mix};
 use crate::error::Result;
 use crate::math::narrow;
-use crate::predict::{Bound, Prediction};
+use crate::predict::{Clipping, Prediction};
 use crate::schedule::{Schedule, SchedulerConfig, Spacing};
 use crate::tensor::Tensor;
 use ndarray::Zip;
@@ -27,7 +27,7 @@ const KEPT: usize = 4 * STARTS + 1;
 pub(super) struct Pndm {
     schedule: Schedule,
     prediction: Prediction,
-    bound: Bound,
+    clipping: Clipping,
     last_alpha: f32,
     calls: Vec<Call>,
     timesteps: Vec<f32>,
@@ -54,8 +54,8 @@ pub fn build(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sa
     let half = i32::try_from(schedule.len() / steps / 2).unwrap_or(0);
     let half = (!config.flag("skip_prk_steps", false)?).then_some(half);
     let last = if config.flag("set_alpha_to_one", false)? { 1.0 } else { schedule.first_alpha() };
-    let (prediction, bound) = (Prediction::of(config)?, Bound::of(config, false)?);
-    Ok(Box::new(Pndm::new(schedule, prediction, bound, last, calls(&spans, half))))
+    let (prediction, clipping) = (Prediction::of(config)?, Clipping::of(config, false)?);
+    Ok(Box::new(Pndm::new(schedule, prediction, clipping, last, calls(&spans, half))))
 }
 
 /// The calls of `plms` over `spans`, or of `pndm` where `half` a step is given.
@@ -99,13 +99,13 @@ impl Pndm {
     pub(super) fn new(
         schedule: Schedule,
         prediction: Prediction,
-        bound: Bound,
+        clipping: Clipping,
         last_alpha: f32,
         calls: Vec<Call>,
     ) -> Self {
         let places: Vec<(i32, i32)> = calls.iter().map(|call| (call.at, call.to)).collect();
-        let timesteps = plan::calls(&places, schedule.len());
-        Self { schedule, prediction, bound, last_alpha, calls, timesteps }
+        let timesteps = choice::calls(&places, schedule.len());
+        Self { schedule, prediction, clipping, last_alpha, calls, timesteps }
     }
 
     /// x moved along `eps` from one timestep to another (formula 9).
@@ -122,9 +122,9 @@ impl Pndm {
     fn meant(&self, out: &Tensor, x: &Tensor, at: i32) -> (Tensor, Tensor) {
         let now = self.schedule.alpha(at, 1.0);
         let (keep, add) = (now.sqrt(), (1.0 - now).sqrt());
-        let x0 = self.bound.apply(self.prediction.clean(out, x, keep, add));
-        let eps = match self.bound {
-            Bound::None => self.prediction.noise(out, x, keep, add),
+        let x0 = self.clipping.apply(self.prediction.clean(out, x, keep, add));
+        let eps = match self.clipping {
+            Clipping::None => self.prediction.noise(out, x, keep, add),
             _ => Prediction::Sample.noise(&x0, x, keep, add),
         };
         (x0, eps)
@@ -136,7 +136,7 @@ impl Sampler for Pndm {
         &self.timesteps
     }
 
-    fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
+    fn add_noise(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
         let now = self.calls.first().map_or(1.0, |call| self.schedule.alpha(call.at, 1.0));
         mix(x0, noise, now.sqrt(), (1.0 - now).sqrt())
     }

@@ -1,11 +1,11 @@
 //! The prior's sampler (Ramesh et al., "Hierarchical text-conditional image generation with CLIP latents",
 //! section 2.2; diffusers `UnCLIPScheduler`): DDPM on timesteps that include both ends.
 
+use super::choice::{calls, spans};
 use super::ddpm::{Ancestral, Posterior, Variance};
-use super::plan::{calls, spans};
 use super::{Choice, Sampler};
 use crate::error::Result;
-use crate::predict::{Bound, Prediction};
+use crate::predict::{Clipping, Prediction};
 use crate::schedule::{SchedulerConfig, Spacing};
 
 /// UnCLIP of at least 2 steps: the reference divides by their number less 1.
@@ -21,7 +21,7 @@ pub fn build(config: &SchedulerConfig, choice: &Choice<'_>) -> Result<Box<dyn Sa
         posteriors: spans.iter().map(|(t, next)| Posterior::unclip(&schedule, *t, *next)).collect(),
         timesteps: calls(&spans, schedule.len()),
         prediction: Prediction::of(config)?,
-        bound: Bound::of(config, true)?,
+        clipping: Clipping::of(config, true)?,
         variance: Variance::FixedSmall,
         always_draws: false,
     }))

@@ -1,4 +1,4 @@
-//! UnetVariant of the training timesteps a picture visits ("Common diffusion noise schedules and sample steps are
+//! Which of the training timesteps a picture visits ("Common diffusion noise schedules and sample steps are
 //! flawed", table 2, names the three ways).
 
 use crate::math::{count, narrow, nearest};

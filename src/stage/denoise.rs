@@ -120,7 +120,7 @@ impl Denoiser for UnetDenoiser<'_, '_> {
             Some(known) => Cow::Owned(concat_views(&[x.view(), known.view()], 1)?), // (B, 9, h, w)
             None => Cow::Borrowed(x),
         };
-        let sample = guidance.spread(&sample)?; // (2B, 9, h, w)
+        let sample = guidance.duplicate_for_cfg(&sample)?; // (2B, 9, h, w)
         let out = self.run(sample.view(), guidance, step)?; // (2B, 8, h, w)
         if self.learned_variance {
             guidance.combine_with_variance(out, channels) // (B, 8, h, w)

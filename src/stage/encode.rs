@@ -22,7 +22,7 @@ pub struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// UnetVariant ends of a request's texts will not be seen.
+    /// Which ends of a request's texts will not be seen.
     ///
     /// # Errors
     /// When a text cannot be used, which is then named.

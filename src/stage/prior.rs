@@ -69,7 +69,7 @@ struct PriorDenoiser<'a, 'w> {
 impl Denoiser for PriorDenoiser<'_, '_> {
     fn predict(&mut self, x: &Tensor, step: &Step) -> Result<Tensor> {
         self.observer.check()?;
-        let x = self.guidance.spread(x)?;
+        let x = self.guidance.duplicate_for_cfg(x)?;
         let rows = side(x.shape(), 0)?;
         let t = tensor(&[rows], vec![step.timestep; rows])?;
         let x0 = prior::step(self.networks, &x, &t, &self.prefix)?;

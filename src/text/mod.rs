@@ -86,7 +86,7 @@ impl Tokenizers {
         self.multilingual.encode(prompt)
     }
 
-    /// UnetVariant ends of a prompt the encoders will not see. `weighted` says whether it is in the notation of
+    /// Which ends of a prompt the encoders will not see. `weighted` says whether it is in the notation of
     /// [`Weighted`].
     ///
     /// # Errors

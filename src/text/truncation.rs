@@ -18,7 +18,7 @@ pub struct Truncation {
     pub lost: String,
 }
 
-/// UnetVariant of a request's prompts.
+/// Which of a request's prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Prompt {

@@ -47,7 +47,7 @@ enum Network {
     MovqDecoder,
 }
 
-/// UnetVariant network a case runs, by what goes in and comes out: cases may have any names.
+/// Which network a case runs, by what goes in and comes out: cases may have any names.
 fn network_of(case: &Case) -> Network {
     if case.has("in.input_ids") {
         let multilingual = case.call.contains("MultilingualCLIP") || case.id.starts_with("mclip");

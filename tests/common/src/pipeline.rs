@@ -205,7 +205,7 @@ pub enum Sort {
     Inpaint,
 }
 
-/// UnetVariant pipeline a case ran, by what it was given and what came out: cases may have any names.
+/// Which pipeline a case ran, by what it was given and what came out: cases may have any names.
 pub fn sort_of(case: &Case) -> Sort {
     let given = |key: &str| !case.params[key].is_null();
     if given("seeds") {

@@ -21,7 +21,7 @@ const NORMALS: f32 = 1e-6;
 
 type Check = Result<usize, String>;
 
-/// UnetVariant of our samplers a case runs.
+/// Which of our samplers a case runs.
 fn sampler_of(case: &Case) -> (String, Role) {
     let config = &case.params["config"];
     let role = if config["prediction_type"] == "sample" { Role::Prior } else { Role::Decoder };

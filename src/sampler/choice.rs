@@ -1,4 +1,4 @@
-//! UnetVariant sampler is wanted, and at which timesteps.
+//! Which sampler is wanted, and at which timesteps.
 
 use super::Role;
 use crate::error::{Error, Kind, Result};

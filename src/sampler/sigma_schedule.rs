@@ -7,7 +7,7 @@
 use super::{Choice, Denoiser, Noise, Sampler, Step, mix};
 use crate::error::{Error, Kind, Result};
 use crate::math::{count, ln, narrow, nearest};
-use crate::predict::{Bound, Prediction};
+use crate::predict::{Clipping, Prediction};
 use crate::schedule::{SchedulerConfig, Sigmas, Spacing, as_floats};
 use crate::tensor::Tensor;
 use ndarray::Zip;
@@ -21,33 +21,33 @@ pub(super) enum Ends {
     Open,
 }
 
-/// The way from the first noise level to the clean picture.
-pub(super) struct Walk {
-    legs: Vec<Leg>,
+/// The noise levels from the first one to the clean picture, a step between each two.
+pub(super) struct SigmaSchedule {
+    steps: Vec<SigmaStep>,
     timesteps: Vec<f32>,
-    /// The first leg's noise level before any was skipped, and whether the spacing starts below all noise.
+    /// The first step's noise level before any was skipped, and whether the spacing starts below all noise.
     top: (f64, bool),
     prediction: Prediction,
-    bound: Bound,
+    clipping: Clipping,
 }
 
 /// A step from one noise level to the next.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Leg {
+pub(super) struct SigmaStep {
     /// The network's call at its start, for solvers that call once a step.
-    pub(super) step: Step,
+    pub(super) call: Step,
     /// The noise level that it starts at.
     pub(super) sigma: f64,
     /// The noise level that it ends at.
     pub(super) next: f64,
     /// Steps that follow this one.
     pub(super) left: usize,
-    /// Steps of the whole way, the skipped ones included.
+    /// Steps in all, the skipped ones included.
     pub(super) all: usize,
 }
 
-impl Walk {
-    /// The way that settings and choice ask for.
+impl SigmaSchedule {
+    /// The noise levels that settings and choice ask for.
     pub(super) fn new(config: &SchedulerConfig, choice: &Choice<'_>, ends: Ends) -> Result<Self> {
         let schedule = config.schedule()?;
         let levels = Sigmas::of(&schedule);
@@ -69,16 +69,16 @@ impl Walk {
         timesteps.iter_mut().for_each(|t| *t = t.min(highest));
         Ok(Self {
             top: (sigmas.first().copied().unwrap_or(0.0), spacing == Spacing::Leading),
-            legs: choice.visited(legs(&sigmas, &timesteps, last, choice.skip))?,
+            steps: choice.visited(steps(&sigmas, &timesteps, last, choice.skip))?,
             timesteps: choice.visited(timesteps)?,
             prediction: Prediction::of(config)?,
-            bound: Bound::of(config, false)?,
+            clipping: Clipping::of(config, false)?,
         })
     }
 
     /// The steps.
-    pub(super) fn legs(&self) -> &[Leg] {
-        &self.legs
+    pub(super) fn steps(&self) -> &[SigmaStep] {
+        &self.steps
     }
 
     /// The timestep that each step starts at.
@@ -93,13 +93,13 @@ impl Walk {
     }
 
     /// A clean tensor noised to the first level.
-    pub(super) fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        mix(x0, noise, 1.0, narrow(self.legs.first().map_or(0.0, |leg| leg.sigma)))
+    pub(super) fn add_noise(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        mix(x0, noise, 1.0, narrow(self.steps.first().map_or(0.0, |step| step.sigma)))
     }
 
-    /// As [`Walk::noised`], scaled to the network's variance.
-    pub(super) fn noised_scaled(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        let (keep, add) = scales(self.legs.first().map_or(0.0, |leg| leg.sigma));
+    /// As [`SigmaSchedule::add_noise`], scaled to the network's variance.
+    pub(super) fn add_noise_scaled(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        let (keep, add) = scales(self.steps.first().map_or(0.0, |step| step.sigma));
         mix(x0, noise, narrow(keep), narrow(add))
     }
 
@@ -113,10 +113,10 @@ impl Walk {
     ) -> Result<Tensor> {
         let (keep, add) = scales(sigma);
         let out = denoiser.predict(x, step)?;
-        Ok(self.bound.apply(self.prediction.clean(&out, x, narrow(keep), narrow(add))))
+        Ok(self.clipping.apply(self.prediction.clean(&out, x, narrow(keep), narrow(add))))
     }
 
-    /// As [`Walk::clean`], for x that is picture plus sigma noise.
+    /// As [`SigmaSchedule::clean`], for x that is picture plus sigma noise.
     pub(super) fn clean_unscaled(
         &self,
         denoiser: &mut dyn Denoiser,
@@ -130,50 +130,50 @@ impl Walk {
         }
         // Unscaled as in the reference: slopes at small sigmas magnify a rounding.
         let out = denoiser.predict(&scaled, step)?;
-        Ok(self.bound.apply(self.prediction.clean(&out, x, 1.0, narrow(sigma))))
+        Ok(self.clipping.apply(self.prediction.clean(&out, x, 1.0, narrow(sigma))))
     }
 }
 
 /// A solver whose x is picture plus sigma noise, and that calls the network once where each step starts.
 pub(super) struct Unscaled {
-    walk: Walk,
-    march: March,
+    schedule: SigmaSchedule,
+    integrate: Integrator,
 }
 
 /// How a solver goes from the first noise level to the clean picture.
-pub(super) type March = fn(&Walk, &mut dyn Denoiser, Tensor, &mut dyn Noise) -> Result<Tensor>;
+pub(super) type Integrator = fn(&SigmaSchedule, &mut dyn Denoiser, Tensor, &mut dyn Noise) -> Result<Tensor>;
 
 impl Unscaled {
-    /// The way that settings and choice ask for, gone by `march`.
+    /// The solver `integrate` on the noise levels that settings and choice ask for.
     pub(super) fn boxed(
         config: &SchedulerConfig,
         choice: &Choice<'_>,
-        march: March,
+        integrate: Integrator,
     ) -> Result<Box<dyn Sampler>> {
-        Ok(Box::new(Self { walk: Walk::new(config, choice, Ends::Closed)?, march }))
+        Ok(Box::new(Self { schedule: SigmaSchedule::new(config, choice, Ends::Closed)?, integrate }))
     }
 }
 
 impl Sampler for Unscaled {
     fn timesteps(&self) -> &[f32] {
-        self.walk.timesteps()
+        self.schedule.timesteps()
     }
 
     fn init_sigma(&self) -> f32 {
-        self.walk.init_sigma()
+        self.schedule.init_sigma()
     }
 
-    fn noised(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        self.walk.noised(x0, noise)
+    fn add_noise(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
+        self.schedule.add_noise(x0, noise)
     }
 
     fn sample(&self, denoiser: &mut dyn Denoiser, x: Tensor, noise: &mut dyn Noise) -> Result<Tensor> {
-        (self.march)(&self.walk, denoiser, x, noise)
+        (self.integrate)(&self.schedule, denoiser, x, noise)
     }
 }
 
-/// The slope of x, picture plus sigma noise, along the noise level.
-pub(super) fn slope(x: &Tensor, x0: &Tensor, sigma: f64) -> Tensor {
+/// The derivative of x, picture plus sigma noise, by the noise level.
+pub(super) fn derivative(x: &Tensor, x0: &Tensor, sigma: f64) -> Tensor {
     let sigma = narrow(sigma);
     Zip::from(x).and(x0).map_collect(|x, x0| (x - x0) / sigma)
 }
@@ -223,13 +223,13 @@ fn check_falling(sigmas: &[f64]) -> Result<()> {
     Err(Error::new(Kind::BadRequest, message))
 }
 
-fn legs(sigmas: &[f64], timesteps: &[f32], last: f64, skip: usize) -> Vec<Leg> {
+fn steps(sigmas: &[f64], timesteps: &[f32], last: f64, skip: usize) -> Vec<SigmaStep> {
     // The reference keeps noise levels in 32 bits.
     let stored = |sigma: f64| f64::from(narrow(sigma));
     let all = sigmas.len();
     let nexts = sigmas.iter().skip(1).copied().chain([last]);
-    let leg = |(place, ((sigma, next), timestep)): (usize, ((&f64, f64), &f32))| Leg {
-        step: Step {
+    let step = |(place, ((sigma, next), timestep)): (usize, ((&f64, f64), &f32))| SigmaStep {
+        call: Step {
             index: place.saturating_sub(skip),
             total: all.saturating_sub(skip),
             timestep: *timestep,
@@ -239,7 +239,7 @@ fn legs(sigmas: &[f64], timesteps: &[f32], last: f64, skip: usize) -> Vec<Leg> {
         left: all - 1 - place,
         all,
     };
-    sigmas.iter().zip(nexts).zip(timesteps).enumerate().map(leg).collect()
+    sigmas.iter().zip(nexts).zip(timesteps).enumerate().map(step).collect()
 }
 
 /// What scales picture and noise at a noise level, so that their variances sum to 1.
@@ -248,39 +248,39 @@ fn scales(sigma: f64) -> (f64, f64) {
     (keep, sigma * keep)
 }
 
-impl Leg {
+impl SigmaStep {
     /// What is left of the noise level: 0 at the clean picture.
     pub(super) fn ratio(&self) -> f64 {
         self.next / self.sigma
     }
 
-    /// How far the noise level goes, below 0.
-    pub(super) fn way(&self) -> f32 {
+    /// The change of the noise level, below 0.
+    pub(super) fn dsigma(&self) -> f32 {
         narrow(self.next - self.sigma)
     }
 
-    /// How far the noise level falls, as a logarithm: the h of the papers.
-    pub(super) fn length(&self) -> f64 {
+    /// The h of the papers: how far the logarithm of the noise level falls.
+    pub(super) fn h(&self) -> f64 {
         ln(self.sigma / self.next)
     }
 
-    /// The scaled x at the end, where the clean tensor stays `x0` all along (DPM-Solver++, formula 9 without its
-    /// derivatives); `decay` is the share of x that is left, relative to the picture's scale.
-    pub(super) fn advanced(&self, x: &Tensor, x0: &Tensor, decay: f64) -> Tensor {
+    /// One exponential-integrator step of the scaled x with constant `x0` (DPM-Solver++, formula 9, first order);
+    /// `decay` is the share of x that remains, relative to the picture's scale.
+    pub(super) fn exponential_step(&self, x: &Tensor, x0: &Tensor, decay: f64) -> Tensor {
         let ((now, _), (then, _)) = (scales(self.sigma), scales(self.next));
         let (keep, pull) = (narrow(then / now * decay), narrow(then * (1.0 - decay)));
         Zip::from(x).and(x0).map_collect(|x, x0| keep * x + pull * x0)
     }
 
     /// The deviation of fresh noise that makes up for noise that decayed by more than the ratio.
-    pub(super) fn fresh(&self) -> f32 {
+    pub(super) fn sigma_up(&self) -> f32 {
         let ratio = self.ratio();
         narrow(scales(self.next).1 * (1.0 - ratio * ratio).max(0.0).sqrt())
     }
 }
 
-/// The clean tensor carried on half a step beyond its newest prediction: `length` steps of `before`.
-pub(super) fn carried(x0: &Tensor, before: &Tensor, steps: f64) -> Tensor {
+/// The clean tensor extrapolate_x0 on half a step beyond its newest prediction: `length` steps of `before`.
+pub(super) fn extrapolate_x0(x0: &Tensor, before: &Tensor, steps: f64) -> Tensor {
     let half = narrow(steps / 2.0);
     Zip::from(x0).and(before).map_collect(|x0, before| x0 + half * (x0 - before))
 }
