@@ -30,21 +30,21 @@ impl Prediction {
         })
     }
 
-    /// The clean picture that `out` means at x, where the picture is scaled by `keep` and the noise by `add`.
-    pub fn clean(self, out: &Tensor, x: &Tensor, keep: f32, add: f32) -> Tensor {
+    /// The clean picture that `out` means at x, where the picture is scaled by `alpha_t` and the noise by `sigma_t`.
+    pub fn clean(self, out: &Tensor, x: &Tensor, alpha_t: f32, sigma_t: f32) -> Tensor {
         match self {
-            Self::Epsilon => Zip::from(x).and(out).map_collect(|x, e| (x - add * e) / keep),
+            Self::Epsilon => Zip::from(x).and(out).map_collect(|x, e| (x - sigma_t * e) / alpha_t),
             Self::Sample => out.clone(),
-            Self::Velocity => Zip::from(x).and(out).map_collect(|x, v| keep * x - add * v),
+            Self::Velocity => Zip::from(x).and(out).map_collect(|x, v| alpha_t * x - sigma_t * v),
         }
     }
 
-    /// The noise that `out` means at x; `keep` and `add` as for [`Prediction::clean`].
-    pub fn noise(self, out: &Tensor, x: &Tensor, keep: f32, add: f32) -> Tensor {
+    /// The noise that `out` means at x; `alpha_t` and `sigma_t` as for [`Prediction::clean`].
+    pub fn noise(self, out: &Tensor, x: &Tensor, alpha_t: f32, sigma_t: f32) -> Tensor {
         match self {
             Self::Epsilon => out.clone(),
-            Self::Sample => Zip::from(x).and(out).map_collect(|x, x0| (x - keep * x0) / add),
-            Self::Velocity => Zip::from(x).and(out).map_collect(|x, v| keep * v + add * x),
+            Self::Sample => Zip::from(x).and(out).map_collect(|x, x0| (x - alpha_t * x0) / sigma_t),
+            Self::Velocity => Zip::from(x).and(out).map_collect(|x, v| alpha_t * v + sigma_t * x),
         }
     }
 }
@@ -224,8 +224,8 @@ mod tests {
 
     #[test]
     fn the_three_predictions_mean_one_picture() {
-        let (keep, add) = (0.8_f32, 0.6_f32);
-        let x = tensor(&[1, 1], vec![keep * 2.0 + add * 0.5]).unwrap();
+        let (alpha_t, sigma_t) = (0.8_f32, 0.6_f32);
+        let x = tensor(&[1, 1], vec![alpha_t * 2.0 + sigma_t * 0.5]).unwrap();
         let outs = [
             (Prediction::Epsilon, 0.5),
             (Prediction::Sample, 2.0),
@@ -233,8 +233,14 @@ mod tests {
         ];
         for (prediction, out) in outs {
             let out = tensor(&[1, 1], vec![out]).unwrap();
-            assert!((prediction.clean(&out, &x, keep, add).sum() - 2.0).abs() < 1e-6, "{prediction:?}");
-            assert!((prediction.noise(&out, &x, keep, add).sum() - 0.5).abs() < 1e-6, "{prediction:?}");
+            assert!(
+                (prediction.clean(&out, &x, alpha_t, sigma_t).sum() - 2.0).abs() < 1e-6,
+                "{prediction:?}"
+            );
+            assert!(
+                (prediction.noise(&out, &x, alpha_t, sigma_t).sum() - 0.5).abs() < 1e-6,
+                "{prediction:?}"
+            );
         }
     }
 

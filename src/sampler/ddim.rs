@@ -83,10 +83,10 @@ impl Sampler for Ddim {
         for (index, ((t, next), timestep)) in self.spans.iter().zip(&self.timesteps).enumerate() {
             let step = Step { index, total, timestep: *timestep };
             let (now, then) = (self.schedule.alpha(*t, 1.0), self.schedule.alpha(*next, self.last_alpha));
-            let (keep, add) = (now.sqrt(), (1.0 - now).sqrt());
+            let (alpha_t, sigma_t) = (now.sqrt(), (1.0 - now).sqrt());
             let out = denoiser.predict(&x, &step)?;
-            let x0 = self.clipping.apply(self.prediction.clean(&out, &x, keep, add));
-            let eps = self.prediction.noise(&out, &x, keep, add);
+            let x0 = self.clipping.apply(self.prediction.clean(&out, &x, alpha_t, sigma_t));
+            let eps = self.prediction.noise(&out, &x, alpha_t, sigma_t);
             let variance = (1.0 - then) / (1.0 - now) * (1.0 - now / then);
             let fresh = self.eta * variance.sqrt();
             let (root, turn) = (then.sqrt(), (1.0 - then - fresh * fresh).sqrt());

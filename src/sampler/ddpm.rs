@@ -38,8 +38,8 @@ impl Variance {
 
 /// The numbers of a step from timestep `t` to `next`; a negative `next` is the clean picture.
 pub(super) struct Posterior {
-    keep: f32,
-    add: f32,
+    alpha_t: f32,
+    sigma_t: f32,
     of_x0: f32,
     of_x: f32,
     beta: f32,
@@ -69,8 +69,8 @@ impl Posterior {
     pub(super) fn exact((now, then): (f64, f64), noisy: bool) -> Self {
         let (alpha, beta) = (now / then, 1.0 - now / then);
         Self {
-            keep: narrow(now.sqrt()),
-            add: narrow((1.0 - now).sqrt()),
+            alpha_t: narrow(now.sqrt()),
+            sigma_t: narrow((1.0 - now).sqrt()),
             of_x0: narrow(then.sqrt() * beta / (1.0 - now)),
             of_x: narrow(alpha.sqrt() * (1.0 - then) / (1.0 - now)),
             beta: narrow(beta),
@@ -81,8 +81,8 @@ impl Posterior {
 
     fn of((now, then): (f32, f32), alpha: f32, beta: f32, noisy: bool) -> Self {
         Self {
-            keep: now.sqrt(),
-            add: (1.0 - now).sqrt(),
+            alpha_t: now.sqrt(),
+            sigma_t: (1.0 - now).sqrt(),
             of_x0: then.sqrt() * beta / (1.0 - now),
             of_x: alpha.sqrt() * (1.0 - then) / (1.0 - now),
             beta,
@@ -93,7 +93,7 @@ impl Posterior {
 
     /// The clean picture that the network's prediction means at x.
     pub(super) fn clean(&self, prediction: Prediction, out: &Tensor, x: &Tensor) -> Tensor {
-        prediction.clean(out, x, self.keep, self.add)
+        prediction.clean(out, x, self.alpha_t, self.sigma_t)
     }
 
     /// The posterior's mean.
@@ -166,8 +166,9 @@ impl Sampler for Ancestral {
     }
 
     fn add_noise(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        let (keep, add) = self.posteriors.first().map_or((1.0, 0.0), |first| (first.keep, first.add));
-        mix(x0, noise, keep, add)
+        let (alpha_t, sigma_t) =
+            self.posteriors.first().map_or((1.0, 0.0), |first| (first.alpha_t, first.sigma_t));
+        mix(x0, noise, alpha_t, sigma_t)
     }
 
     fn sample(&self, denoiser: &mut dyn Denoiser, mut x: Tensor, noise: &mut dyn Noise) -> Result<Tensor> {

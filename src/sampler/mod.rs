@@ -446,8 +446,8 @@ mod tests {
     impl Denoiser for Point {
         fn predict(&mut self, x: &Tensor, step: &Step) -> Result<Tensor> {
             let sigma = self.sigmas.at(step.timestep);
-            let keep = 1.0 / (1.0 + sigma * sigma).sqrt();
-            let eps = (x - &self.picture * narrow(keep)) / narrow(sigma * keep);
+            let alpha_t = 1.0 / (1.0 + sigma * sigma).sqrt();
+            let eps = (x - &self.picture * narrow(alpha_t)) / narrow(sigma * alpha_t);
             self.first.get_or_insert(eps.clone());
             match self.channels {
                 1 => Ok(eps),
@@ -500,13 +500,15 @@ mod tests {
     impl Denoiser for Gaussian {
         fn predict(&mut self, x: &Tensor, step: &Step) -> Result<Tensor> {
             let sigma = self.sigmas.at(step.timestep);
-            let keep = 1.0 / (1.0 + sigma * sigma).sqrt();
-            let deviation = keep * (DEVIATION * DEVIATION + sigma * sigma).sqrt();
-            let place = x.mapv(|x| (f64::from(x) - keep * MEAN) / deviation);
+            let alpha_t = 1.0 / (1.0 + sigma * sigma).sqrt();
+            let deviation = alpha_t * (DEVIATION * DEVIATION + sigma * sigma).sqrt();
+            let place = x.mapv(|x| (f64::from(x) - alpha_t * MEAN) / deviation);
             self.places.push(place.mapv(narrow));
-            let eps = place.mapv(|place| sigma * keep * place / deviation);
+            let eps = place.mapv(|place| sigma * alpha_t * place / deviation);
             Ok(match self.predicts_x0 {
-                true => Zip::from(x).and(&eps).map_collect(|x, e| narrow(f64::from(*x) / keep - sigma * e)),
+                true => {
+                    Zip::from(x).and(&eps).map_collect(|x, e| narrow(f64::from(*x) / alpha_t - sigma * e))
+                }
                 false => eps.mapv(narrow),
             })
         }

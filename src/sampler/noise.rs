@@ -55,12 +55,12 @@ impl Noise for Replay {
     }
 }
 
-/// A clean tensor under noise: `keep x0 + add noise`.
-pub(super) fn mix(x0: &Tensor, noise: &Tensor, keep: f32, add: f32) -> Result<Tensor> {
+/// A clean tensor under noise: `alpha_t x0 + sigma_t noise`.
+pub(super) fn mix(x0: &Tensor, noise: &Tensor, alpha_t: f32, sigma_t: f32) -> Result<Tensor> {
     if x0.shape() != noise.shape() {
         let message =
             format!("noise of shape {:?} cannot be added to a tensor of {:?}", noise.shape(), x0.shape());
         return Err(Error::new(Kind::Internal, message));
     }
-    Ok(Zip::from(x0).and(noise).map_collect(|x0, noise| keep * x0 + add * noise))
+    Ok(Zip::from(x0).and(noise).map_collect(|x0, noise| alpha_t * x0 + sigma_t * noise))
 }

@@ -112,20 +112,20 @@ impl Pndm {
     fn moved(&self, x: &Tensor, eps: &Tensor, from: i32, to: i32) -> Tensor {
         let alpha = |t: i32| f64::from(self.schedule.alpha(t, self.last_alpha));
         let (now, then) = (alpha(from), alpha(to));
-        let keep = narrow((then / now).sqrt());
+        let alpha_t = narrow((then / now).sqrt());
         let scale = now * (1.0 - then).sqrt() + (now * (1.0 - now) * then).sqrt();
         let slope = narrow((then - now) / scale);
-        Zip::from(x).and(eps).map_collect(|x, eps| keep * x - slope * eps)
+        Zip::from(x).and(eps).map_collect(|x, eps| alpha_t * x - slope * eps)
     }
 
     /// The clean tensor and the noise that the network means at x.
     fn meant(&self, out: &Tensor, x: &Tensor, at: i32) -> (Tensor, Tensor) {
         let now = self.schedule.alpha(at, 1.0);
-        let (keep, add) = (now.sqrt(), (1.0 - now).sqrt());
-        let x0 = self.clipping.apply(self.prediction.clean(out, x, keep, add));
+        let (alpha_t, sigma_t) = (now.sqrt(), (1.0 - now).sqrt());
+        let x0 = self.clipping.apply(self.prediction.clean(out, x, alpha_t, sigma_t));
         let eps = match self.clipping {
-            Clipping::None => self.prediction.noise(out, x, keep, add),
-            _ => Prediction::Sample.noise(&x0, x, keep, add),
+            Clipping::None => self.prediction.noise(out, x, alpha_t, sigma_t),
+            _ => Prediction::Sample.noise(&x0, x, alpha_t, sigma_t),
         };
         (x0, eps)
     }

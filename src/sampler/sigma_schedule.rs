@@ -99,8 +99,8 @@ impl SigmaSchedule {
 
     /// As [`SigmaSchedule::add_noise`], scaled to the network's variance.
     pub(super) fn add_noise_scaled(&self, x0: &Tensor, noise: &Tensor) -> Result<Tensor> {
-        let (keep, add) = scales(self.steps.first().map_or(0.0, |step| step.sigma));
-        mix(x0, noise, narrow(keep), narrow(add))
+        let (alpha_t, sigma_t) = scales(self.steps.first().map_or(0.0, |step| step.sigma));
+        mix(x0, noise, narrow(alpha_t), narrow(sigma_t))
     }
 
     /// The clean tensor that the network means at the scaled x.
@@ -111,9 +111,9 @@ impl SigmaSchedule {
         sigma: f64,
         step: &Step,
     ) -> Result<Tensor> {
-        let (keep, add) = scales(sigma);
+        let (alpha_t, sigma_t) = scales(sigma);
         let out = denoiser.predict(x, step)?;
-        Ok(self.clipping.apply(self.prediction.clean(&out, x, narrow(keep), narrow(add))))
+        Ok(self.clipping.apply(self.prediction.clean(&out, x, narrow(alpha_t), narrow(sigma_t))))
     }
 
     /// As [`SigmaSchedule::clean`], for x that is picture plus sigma noise.
@@ -244,8 +244,8 @@ fn steps(sigmas: &[f64], timesteps: &[f32], last: f64, skip: usize) -> Vec<Sigma
 
 /// What scales picture and noise at a noise level, so that their variances sum to 1.
 fn scales(sigma: f64) -> (f64, f64) {
-    let keep = 1.0 / (sigma * sigma + 1.0).sqrt();
-    (keep, sigma * keep)
+    let alpha_t = 1.0 / (sigma * sigma + 1.0).sqrt();
+    (alpha_t, sigma * alpha_t)
 }
 
 impl SigmaStep {
@@ -268,8 +268,8 @@ impl SigmaStep {
     /// `decay` is the share of x that remains, relative to the picture's scale.
     pub(super) fn exponential_step(&self, x: &Tensor, x0: &Tensor, decay: f64) -> Tensor {
         let ((now, _), (then, _)) = (scales(self.sigma), scales(self.next));
-        let (keep, pull) = (narrow(then / now * decay), narrow(then * (1.0 - decay)));
-        Zip::from(x).and(x0).map_collect(|x, x0| keep * x + pull * x0)
+        let (alpha_t, pull) = (narrow(then / now * decay), narrow(then * (1.0 - decay)));
+        Zip::from(x).and(x0).map_collect(|x, x0| alpha_t * x + pull * x0)
     }
 
     /// The deviation of fresh noise that makes up for noise that decayed by more than the ratio.

@@ -100,9 +100,9 @@ impl Schedule {
         for (row, mut slot) in noised.axis_iter_mut(Axis(0)).enumerate() {
             t = times.next().unwrap_or(t);
             let abar = self.alpha(t, 1.0);
-            let (keep, add) = (abar.sqrt(), (1.0 - abar).sqrt());
+            let (alpha_t, sigma_t) = (abar.sqrt(), (1.0 - abar).sqrt());
             let noise = rows(noise, row, row + 1)?;
-            slot.zip_mut_with(&noise.index_axis(Axis(0), 0), |x, n| *x = keep * *x + add * n);
+            slot.zip_mut_with(&noise.index_axis(Axis(0), 0), |x, n| *x = alpha_t * *x + sigma_t * n);
         }
         Ok(noised)
     }
