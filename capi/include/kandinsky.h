@@ -1,4 +1,4 @@
-/* kandinsky.h: pictures from text, in C. Generated from src/ffi; do not edit.
+/* kandinsky.h: pictures from text, in C. Generated from capi/src; do not edit.
  *
  *     #include <kandinsky.h>
  *     #include <stdio.h>

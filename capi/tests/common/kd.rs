@@ -1,4 +1,4 @@
-//! The C interface as C sees it, for tests in Rust. Generated from src/ffi by tests/c_header.rs.
+//! The C interface as C sees it, for tests in Rust. Generated from capi/src by capi/tests/c_header.rs.
 
 use std::ffi::{c_char, c_void};
 
