@@ -85,7 +85,7 @@ impl Words {
     /// All of them in a sentence: `a, b or c`.
     pub fn in_words(&self) -> String {
         match self.all().as_slice() {
-            [first @ .., before, last] if first.is_empty() => format!("{before} or {last}"),
+            [before, last] => format!("{before} or {last}"),
             [first @ .., before, last] => format!("{}, {before} or {last}", first.join(", ")),
             few => few.concat(),
         }
