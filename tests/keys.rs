@@ -42,7 +42,7 @@ fn full() -> Vec<Request> {
         quantize: true,
         profile: Profile::Original,
         guidance_interval: Interval::new(0.25, 0.75).unwrap(),
-        deep_cache: 2,
+        ..Request::default().deep_cache(2)
     };
     let inpaint = Start::Inpaint { picture: "i.png".into(), mask: Some("m.png".into()), invert: true, seam };
     let outpaint = |frame| Start::Outpaint { picture: "o.png".into(), frame, seam };
