@@ -34,7 +34,8 @@
 //!
 //! The command line, the C library and whatever else asks for pictures are crates of their own above this one.
 //!
-//! A new sampler, prior, start, runtime or command is one file and one line in a list.
+//! A new sampler, prior, start, runtime or command is one file and one line in a list. A new setting is one entry
+//! in [`request::settings::list`].
 //!
 //! # Numbers
 //!

@@ -24,8 +24,21 @@ impl<T: PartialOrd + std::fmt::Display> Limit<T> {
         if self.min <= value && value <= self.max {
             return Ok(());
         }
+        Err(self.refusal(value))
+    }
+
+    /// The refusal of a value, which may be too large for the type.
+    pub fn refusal(&self, value: impl std::fmt::Display) -> Error {
         let Self { name, min, max, .. } = self;
-        Err(Error::new(Kind::BadRequest, format!("{name} is {value}; the limit is {min} to {max}")))
+        Error::new(Kind::BadRequest, format!("{name} is {value}; the limit is {min} to {max}"))
+    }
+}
+
+impl<T: Copy> Limit<T> {
+    /// The same limit of another option.
+    #[must_use]
+    pub const fn named(&self, name: &'static str) -> Self {
+        Self { name, ..*self }
     }
 }
 
@@ -67,6 +80,39 @@ pub const PRIOR_GUIDANCE: Limit<f64> = Limit { name: "prior_guidance", ..GUIDANC
 /// How far image to image goes from its picture; 0 is refused apart, since nothing would be drawn.
 pub const STRENGTH: Limit<f64> =
     Limit { name: "strength", min: 0.0, max: 1.0, reason: "it is the share of the steps that is run" };
+
+/// Passes how far image to image goes.
+///
+/// # Errors
+/// [`Kind::BadRequest`] outside [`STRENGTH`], and for 0.
+pub fn check_strength(strength: f64) -> Result<()> {
+    STRENGTH.check(strength)?;
+    if strength > STRENGTH.min {
+        return Ok(());
+    }
+    let Limit { name, min, max, .. } = STRENGTH;
+    Err(Error::new(Kind::BadRequest, format!("{name} is {min}; it is above {min} and at most {max}")))
+}
+
+/// The state of a generator.
+pub const SEED: Limit<u64> =
+    Limit { name: "seed", min: 0, max: u64::MAX, reason: "a generator is seeded with 64 bits" };
+
+/// A timestep of the schedule.
+pub const TIMESTEP: Limit<usize> =
+    Limit { name: "timesteps", min: 0, max: 999, reason: "the schedule has 1,000 timesteps" };
+
+/// Pixels that are painted beyond a side of a picture.
+pub const MARGIN: Limit<usize> =
+    Limit { name: "margin", min: 0, max: WIDTH.max, reason: "the picture that is drawn has no longer side" };
+
+/// Where a window over a picture begins.
+pub const OFFSET: Limit<i64> = Limit {
+    name: "offset",
+    min: -8192,
+    max: 8192,
+    reason: "a picture has at most 8,192 pixels a side, so a window farther off shows nothing of it",
+};
 
 /// The weight of a part of a mix.
 pub const MIX_WEIGHT: Limit<f64> = Limit {
@@ -223,6 +269,17 @@ pub const COUNTS: [Limit<usize>; 10] =
 
 /// Every real-number option with its limit, for help, docs and boundary tests.
 pub const REALS: [Limit<f64>; 4] = [GUIDANCE, PRIOR_GUIDANCE, STRENGTH, MIX_WEIGHT];
+
+/// Passes how many of something an option holds.
+///
+/// # Errors
+/// [`Kind::BadRequest`] for more than `most`.
+pub fn at_most(name: &str, of: &str, count: usize, most: usize) -> Result<()> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(Error::new(Kind::BadRequest, format!("{name} has {count} {of}; the limit is {most}")))
+}
 
 /// Passes the size of an output picture.
 ///

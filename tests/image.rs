@@ -215,7 +215,7 @@ fn a_file_carries_its_request() {
     assert_eq!(
         metadata.parameters,
         "красное яблоко, \"4k\"\nphoto\nNegative prompt: low quality\nSteps: 50, Sampler: ddim, CFG scale: 4.5, \
-         Seed: 18446744073709551615, Size: 20x10, Model: emoji, Regime: text to image, Prior steps: 25, \
+         Seed: 18446744073709551615, Size: 64x96, Model: emoji, Regime: text to image, Prior steps: 25, \
          Prior CFG scale: 4"
     );
     assert_eq!(Some(&metadata), picture.metadata());
@@ -229,7 +229,7 @@ fn a_file_carries_its_request() {
         .prior_steps(25)
         .prior_guidance(4.0)
         .prior_sampler("unclip")
-        .size(20, 10)
+        .size(64, 96)
         .sampler("ddim");
     assert_eq!(request, expected);
     let again = Picture::open(&path).unwrap();

@@ -147,7 +147,6 @@ fn requests() -> impl Strategy<Value = Request> {
             seeds,
             generator: if cuda { Generator::TorchCuda } else { Generator::TorchCpu },
             size: (!own_size).then_some(Size { width, height }),
-            aspect: None,
             rounded,
             steps: if timesteps.is_empty() { Some(steps) } else { None },
             guidance,
@@ -157,12 +156,12 @@ fn requests() -> impl Strategy<Value = Request> {
             prior_guidance: prior.1,
             prior_sampler: prior.2,
             prior: kind,
-            prior_file: None,
             weighted,
             quantize,
             profile: if original { Profile::Original } else { Profile::Diffusers },
             guidance_interval: if quantize { Interval::new(0.3, 0.7).unwrap() } else { Interval::WHOLE },
             deep_cache: if quantize && weighted && original { 3 } else { 1 },
+            ..Request::default()
         }
     })
 }

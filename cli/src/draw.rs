@@ -1,15 +1,14 @@
 //! What every command that draws has in common: settings, the run with its bars, the report.
 
 use super::bars::Bars;
+use super::settings::SettingsArgs;
 use super::{Report, RuntimeArgs, cancel_on_interrupt, open_engine, to_json};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kandinsky::engine::{Engine, Outcome};
 use kandinsky::error::{Error, Kind, Result};
 use kandinsky::image::{Format, check_target};
 use kandinsky::progress::{Observer, Preview, PreviewKind, Previews};
-use kandinsky::request::{
-    Blend, Generator, Interval, Part, PriorKind, Profile, Request, ResolvedRequest, Size,
-};
+use kandinsky::request::{Request, ResolvedRequest};
 use kandinsky::residency::Plan;
 use serde::Serialize;
 use std::fmt;
@@ -19,96 +18,11 @@ use std::time::SystemTime;
 /// Settings of a picture. What is not given comes from the model.
 #[derive(clap::Args)]
 pub struct DrawArgs {
-    /// What it shall not show; reaches both stages: the prior (its unconditional half, and an image
-    /// embedding to move away from) and the decoder (its unconditional half)
-    #[arg(long, value_name = "TEXT", help_heading = NEGATIVE)]
-    negative: Option<String>,
-    /// The same for the prior alone
-    #[arg(long, value_name = "TEXT", help_heading = NEGATIVE)]
-    negative_prior: Option<String>,
-    /// The same for the decoder alone
-    #[arg(long, value_name = "TEXT", help_heading = NEGATIVE)]
-    negative_decoder: Option<String>,
-    /// A picture whose look the decoder moves away from
-    #[arg(long, value_name = "FILE", help_heading = NEGATIVE)]
-    negative_picture: Option<PathBuf>,
-    /// Condition the picture by a part of a mix, [WEIGHT=]TEXT or [WEIGHT=]@FILE, instead of the prompt
-    /// through the prior; may be given several times
-    #[arg(long = "mix", value_name = "PART", value_parser = part, help_heading = CONDITION)]
-    mixed: Vec<Part>,
-    /// Mix along the sphere instead of by a weighted sum
-    #[arg(long, help_heading = CONDITION)]
-    spherical: bool,
-    /// Seed of the first picture, picture i gets seed + i; drawn and printed when it is not given
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// A seed for each picture
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "seed")]
-    seeds: Vec<u64>,
-    /// Whose generator turns seeds into noise: torch's on the processor, or torch's on a GPU
-    #[arg(long, value_name = "NAME", default_value = "torch-cpu", value_parser = one_of(Generator::ALL, Generator::name))]
-    generator: Generator,
-    /// Decoder steps, 1 to 1000
-    #[arg(long, value_name = "N")]
-    steps: Option<usize>,
-    /// Decoder guidance, 0 to 30; 1 and less turns it off
-    #[arg(long, value_name = "X")]
-    guidance: Option<f64>,
-    /// The decoder's sampler: ddim, dpmpp_2m_karras, … (kandinsky samplers lists them)
-    #[arg(long, value_name = "NAME")]
-    sampler: Option<String>,
-    /// The decoder's timesteps, falling, instead of --steps
-    #[arg(long, value_name = "N,N,…", value_delimiter = ',', conflicts_with = "steps")]
-    timesteps: Vec<i32>,
-    /// Where image embeddings of texts come from: the diffusion prior, a fitted one, or none, where the text
-    /// embedding stands in
-    #[arg(long, value_name = "KIND", default_value = "diffusion", value_parser = one_of(PriorKind::ALL, PriorKind::name))]
-    prior: PriorKind,
-    /// The file of a fitted prior (kandinsky fit-prior writes one)
-    #[arg(long, value_name = "FILE")]
-    prior_file: Option<PathBuf>,
-    /// Prior steps, 2 to 1000
-    #[arg(long, value_name = "N")]
-    prior_steps: Option<usize>,
-    /// Prior guidance, 0 to 30; 1 and less turns it off
-    #[arg(long, value_name = "X")]
-    prior_guidance: Option<f64>,
-    /// The prior's sampler
-    #[arg(long, value_name = "NAME")]
-    prior_sampler: Option<String>,
-    /// Width and height in pixels, 64 to 2048 a side, such as 512x768
-    #[arg(long, value_name = "WxH", conflicts_with = "aspect")]
-    size: Option<Size>,
-    /// Aspect ratio at the model's own area: 1:1, 2:3, 3:2, 9:16, 16:9
-    #[arg(long, value_name = "W:H")]
-    aspect: Option<String>,
-    /// Keep the size that was computed, a multiple of the model's, instead of cropping to the one asked for
-    #[arg(long)]
-    rounded: bool,
-    /// Pictures of each prompt, 10 at most in all; several are named picture-1.png, picture-2.png, …
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    count: usize,
-    /// Read (word:1.3) in texts as a weight, 0 to 2; a \ before a parenthesis makes it text
-    #[arg(long)]
-    weighted: bool,
-    /// Quantise the latents before MoVQ decodes them: on is what the paper says it does, off (the default) is
-    /// what the released code does
-    #[arg(long)]
-    quantize: bool,
-    /// Whose timesteps, clamps and rounding: diffusers' or the original repository's
-    #[arg(long, value_name = "NAME", default_value = "diffusers", value_parser = one_of(Profile::ALL, Profile::name))]
-    profile: Profile,
-    /// Guide the decoder in this part of the way from noise (0) to picture (1) alone, such as 0.2..0.8: faster, and
-    /// another picture
-    #[arg(long, value_name = "START..END", default_value_t = Interval::WHOLE)]
-    guidance_interval: Interval,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Draw nothing; show which graphs would be in memory when, and how much that takes
     #[arg(long)]
     plan: bool,
-    /// Run the UNet's deep levels at every N-th step alone: faster, and another picture; needs a model exported
-    /// --with deep-cache
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    deep_cache: usize,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -141,42 +55,11 @@ pub struct RunArgs {
     tensors: Option<PathBuf>,
 }
 
-const NEGATIVE: &str = "What to move away from";
-const CONDITION: &str = "What to condition on";
-
 impl DrawArgs {
     /// Sets everything that is the same for all regimes, and draws.
     pub fn draw(&self, mut request: Request) -> Result<Box<dyn Report>> {
-        request.mix.extend(self.mixed.iter().cloned());
-        let request = Request {
-            negative: self.negative.clone(),
-            negative_prior: self.negative_prior.clone(),
-            negative_decoder: self.negative_decoder.clone(),
-            negative_picture: self.negative_picture.clone().map(Into::into),
-            blend: if self.spherical { Blend::Spherical } else { Blend::Linear },
-            count: self.count,
-            seed: self.seed,
-            seeds: self.seeds.clone(),
-            generator: self.generator,
-            size: self.size,
-            aspect: self.aspect.clone(),
-            rounded: self.rounded,
-            steps: self.steps,
-            guidance: self.guidance,
-            sampler: self.sampler.clone(),
-            timesteps: self.timesteps.clone(),
-            prior_steps: self.prior_steps,
-            prior_guidance: self.prior_guidance,
-            prior_sampler: self.prior_sampler.clone(),
-            prior: self.prior,
-            prior_file: self.prior_file.clone(),
-            weighted: self.weighted,
-            quantize: self.quantize,
-            profile: self.profile,
-            guidance_interval: self.guidance_interval,
-            deep_cache: self.deep_cache,
-            ..request
-        };
+        self.settings.apply(&mut request)?;
+        request.check()?;
         if self.plan {
             return self.run.plan(&request);
         }
@@ -276,17 +159,6 @@ fn one_of<T: Copy + Send + Sync + 'static, const N: usize>(
 ) -> impl TypedValueParser<Value = T> {
     let find = move |name: String| all.into_iter().find(|one| name_of(*one) == name).ok_or("it is unknown");
     PossibleValuesParser::new(all.map(name_of)).try_map(find)
-}
-
-/// Reads a part of a mix: `[WEIGHT=]TEXT` or `[WEIGHT=]@FILE`.
-pub fn part(text: &str) -> std::result::Result<Part, String> {
-    let weighed = text.split_once('=').and_then(|(weight, rest)| Some((weight.trim().parse().ok()?, rest)));
-    let (weight, what) = weighed.unwrap_or((1.0, text));
-    match what.strip_prefix('@') {
-        Some("") => Err(format!("{text:?} names no file behind the @")),
-        Some(file) => Ok(Part::picture(file, weight)),
-        None => Ok(Part::text(what, weight)),
-    }
 }
 
 /// `apple.png`, or `apple-1.png`, `apple-2.png`, … for several pictures.

@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::draw::DrawArgs;
+use super::settings::{ranged, start};
 use kandinsky::error::Result;
 use kandinsky::request::Request;
 use std::path::PathBuf;
@@ -13,13 +14,14 @@ pub struct Args {
     picture: PathBuf,
     /// What it shall show
     prompt: String,
-    /// How far to go from the picture, above 0 to 1: the share of the steps that is run
-    #[arg(long, value_name = "X", default_value_t = 0.5)]
-    strength: f64,
+    #[arg(long, value_name = "X", default_value = "0.5", allow_negative_numbers = true,
+        help = ranged("start.strength", "How far to go from the picture", "the share of the steps that is run"))]
+    strength: String,
     #[command(flatten)]
     draw: DrawArgs,
 }
 
 pub fn run(args: &Args) -> Result<Box<dyn Report>> {
-    args.draw.draw(Request::text_to_image(&args.prompt).edit(args.picture.clone(), args.strength))
+    let start = start("edit", &args.picture, &[("strength", &args.strength)])?;
+    args.draw.draw(Request { start, ..Request::text_to_image(&args.prompt) })
 }

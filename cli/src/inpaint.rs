@@ -2,8 +2,9 @@
 
 use super::Report;
 use super::draw::DrawArgs;
+use super::settings::{ranged, start};
+use kandinsky::Request;
 use kandinsky::error::Result;
-use kandinsky::request::{Request, Seam, Start};
 use std::path::PathBuf;
 
 /// Paint a part of a picture anew
@@ -19,7 +20,7 @@ pub struct Args {
     prompt: String,
     /// The mask, of the picture's size: white repaints
     #[arg(long, value_name = "FILE")]
-    mask: Option<PathBuf>,
+    mask: Option<String>,
     /// Repaint black instead: the convention of the original repository, and of diffusers before 0.19
     #[arg(long)]
     invert: bool,
@@ -32,27 +33,25 @@ pub struct Args {
 /// How what was painted joins the picture.
 #[derive(clap::Args)]
 pub struct SeamArgs {
-    /// Pixels over which the painted part fades in, inside it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    feather: usize,
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true,
+        help = ranged("start.feather", "Pixels over which the painted part fades in", "inside it"))]
+    feather: String,
     /// Give everything as decoded, as the reference does, instead of the picture's own pixels
     #[arg(long)]
     decoded: bool,
 }
 
 impl SeamArgs {
-    /// As a request has it.
-    pub const fn seam(&self) -> Seam {
-        Seam { decoded: self.decoded, feather: self.feather }
+    /// As they are typed.
+    pub fn typed(&self) -> [(&'static str, &str); 2] {
+        [("decoded", if self.decoded { "true" } else { "false" }), ("feather", &self.feather)]
     }
 }
 
 pub fn run(args: &Args) -> Result<Box<dyn Report>> {
-    let start = Start::Inpaint {
-        picture: args.picture.clone().into(),
-        mask: args.mask.clone().map(Into::into),
-        invert: args.invert,
-        seam: args.seam.seam(),
-    };
+    let mut typed = args.seam.typed().to_vec();
+    typed.push(("invert", if args.invert { "true" } else { "false" }));
+    typed.extend(args.mask.as_deref().map(|mask| ("mask", mask)));
+    let start = start("inpaint", &args.picture, &typed)?;
     args.draw.draw(Request { start, ..Request::text_to_image(&args.prompt) })
 }

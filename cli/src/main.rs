@@ -21,6 +21,7 @@ mod prepare;
 mod replay;
 mod run_graphs;
 mod samplers;
+mod settings;
 mod vary;
 mod verify;
 

@@ -1,9 +1,10 @@
 //! `kandinsky mix`: fusion of pictures and texts.
 
 use super::Report;
-use super::draw::{DrawArgs, part};
+use super::draw::DrawArgs;
+use super::settings::set;
+use kandinsky::Request;
 use kandinsky::error::Result;
-use kandinsky::request::{Part, Request};
 
 /// Mix pictures and texts into one picture
 ///
@@ -13,9 +14,9 @@ use kandinsky::request::{Part, Request};
 /// decoder: text and image fusion.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Parts of the mix, 1 to 16
-    #[arg(required = true, value_name = "PART", value_parser = part)]
-    parts: Vec<Part>,
+    /// Parts of the mix
+    #[arg(required = true, value_name = "PART")]
+    parts: Vec<String>,
     /// A text that conditions the decoder
     #[arg(long, value_name = "TEXT", default_value = "")]
     prompt: String,
@@ -24,5 +25,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Box<dyn Report>> {
-    args.draw.draw(Request::mix(args.parts.iter().cloned()).prompt(&args.prompt))
+    let mut request = Request::text_to_image(&args.prompt);
+    set("mix", &mut request, &args.parts)?;
+    args.draw.draw(request)
 }

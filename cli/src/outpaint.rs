@@ -3,8 +3,9 @@
 use super::Report;
 use super::draw::DrawArgs;
 use super::inpaint::SeamArgs;
+use super::settings::start;
 use kandinsky::error::Result;
-use kandinsky::request::{Frame, Request, Size};
+use kandinsky::request::{Request, Size};
 use std::path::PathBuf;
 
 /// Paint what lies around a picture
@@ -19,20 +20,20 @@ pub struct Args {
     #[arg(default_value = "")]
     prompt: String,
     /// Pixels to paint to the left of it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    left: usize,
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
+    left: String,
     /// Pixels to paint above it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    top: usize,
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
+    top: String,
     /// Pixels to paint to the right of it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    right: usize,
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
+    right: String,
     /// Pixels to paint below it
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    bottom: usize,
+    #[arg(long, value_name = "N", default_value = "0", allow_negative_numbers = true)]
+    bottom: String,
     /// A window instead: its size and the place of its upper left corner, which may be negative
     #[arg(long, value_name = "WxH+X+Y", value_parser = window, conflicts_with_all = ["left", "top", "right", "bottom"], allow_hyphen_values = true)]
-    window: Option<Frame>,
+    window: Option<[String; 3]>,
     #[command(flatten)]
     seam: SeamArgs,
     #[command(flatten)]
@@ -40,21 +41,29 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<Box<dyn Report>> {
-    let Args { left, top, right, bottom, .. } = *args;
-    let frame = args.window.unwrap_or(Frame::Extend { left, top, right, bottom });
-    let request = Request::text_to_image(&args.prompt).outpaint(args.picture.clone(), frame);
-    args.draw.draw(request.seam(args.seam.seam()))
+    let Args { left, top, right, bottom, .. } = args;
+    let extend = [("left", left), ("top", top), ("right", right), ("bottom", bottom)];
+    let frame = match &args.window {
+        Some([size, x, y]) => [("size", size), ("x", x), ("y", y)]
+            .map(|(name, text)| (format!("frame.window.{name}"), text))
+            .to_vec(),
+        None => extend.map(|(name, text)| (format!("frame.extend.{name}"), text)).to_vec(),
+    };
+    let mut typed = args.seam.typed().to_vec();
+    typed.extend(frame.iter().map(|(path, text)| (path.as_str(), text.as_str())));
+    let start = start("outpaint", &args.picture, &typed)?;
+    args.draw.draw(Request { start, ..Request::text_to_image(&args.prompt) })
 }
 
-/// Reads `WxH+X+Y`, such as `128x128+64-32`.
-fn window(text: &str) -> std::result::Result<Frame, String> {
+/// Splits `WxH+X+Y`, such as `128x128+64-32`, into size, x and y.
+fn window(text: &str) -> std::result::Result<[String; 3], String> {
     let parsed = || {
         let second = text.find(['+', '-'])?;
         let (size, place) = text.split_at_checked(second)?;
         let third = place.get(1..)?.find(['+', '-'])? + 1;
         let (x, y) = place.split_at_checked(third)?;
-        let size: Size = size.parse().ok()?;
-        Some(Frame::Window { x: x.parse().ok()?, y: y.parse().ok()?, size })
+        let is_whole = |text: &str| text.parse::<i64>().is_ok();
+        (size.parse::<Size>().is_ok() && is_whole(x) && is_whole(y)).then(|| [size, x, y].map(str::to_owned))
     };
     parsed().ok_or_else(|| format!("{text:?} is not a window; write 512x512+256-64"))
 }

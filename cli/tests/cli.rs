@@ -250,7 +250,7 @@ fn inspect_and_doctor_and_completions_answer() {
     }
     assert!(answer(&["--help"]).contains("Exit codes"));
     assert!(answer(&["--version"]).contains(env!("CARGO_PKG_VERSION")));
-    assert!(answer(&["generate", "--help"]).contains("reaches both stages"));
+    assert!(answer(&["generate", "--help"]).contains("Reaches both stages"));
 }
 
 /// A copy of the bundled model whose files can be changed. (Hard links would change the times of the model's own

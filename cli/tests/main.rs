@@ -15,3 +15,4 @@ mod gpu;
 mod precision;
 mod priors;
 mod readme;
+mod settings;

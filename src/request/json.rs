@@ -1,16 +1,21 @@
-//! Requests from JSON, strictly: the one reader for every door.
+//! Requests from JSON and to JSON, strictly: the one reader for every front end.
 
-use super::{Request, keys};
+use super::settings::{SETTINGS, Setting, one_line};
+use super::{Request, ResolvedRequest, keys, strict};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
+use serde::de::Error as _;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 impl Request {
     /// Reads a request from its JSON, or from the JSON that a picture carries (`program`, `model`, `request`).
+    /// A null is as if its setting were not given.
     ///
     /// # Errors
-    /// [`Kind::BadRequest`] for what is no JSON, a key that no request has (with those that are known), or a
-    /// value of another form.
+    /// [`Kind::BadRequest`] for what is no JSON, a key that no request has (with the nearest that one has) or that
+    /// stands there twice, or a value that the setting does not take.
     pub fn from_json(text: &str) -> Result<Self> {
         Self::from_object(&object(text)?)
     }
@@ -19,12 +24,42 @@ impl Request {
     ///
     /// # Errors
     /// As [`Request::from_json`].
-    pub fn from_object(request: &Map<String, Value>) -> Result<Self> {
-        keys::check(request)?;
-        request.iter().try_for_each(|(name, value)| check_alone(name, value))?;
-        let read: Self = read(Value::Object(request.clone())).map_err(bad)?;
-        check_start(&read, request)?;
-        Ok(read)
+    pub fn from_object(object: &Map<String, Value>) -> Result<Self> {
+        keys::check(object)?;
+        let mut request = Self::default();
+        for (name, value) in object {
+            // The keys have been checked, so each is a setting's.
+            if let Some(setting) = Setting::find(name) {
+                setting.set(&mut request, value)?;
+            }
+        }
+        check_start(&request, object)?;
+        Ok(request)
+    }
+}
+
+impl Serialize for Request {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        for setting in SETTINGS {
+            if let Some(value) = setting.written(self) {
+                object.serialize_entry(setting.name, &value)?;
+            }
+        }
+        object.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Request {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let object = strict::Object::deserialize(deserializer)?;
+        object.refuse_twice().and_then(|object| Self::from_object(&object)).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for ResolvedRequest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        self.to_request().serialize(serializer)
     }
 }
 
@@ -37,9 +72,9 @@ pub fn object(text: &str) -> Result<Map<String, Value>> {
     if text.len() > limit {
         return Err(bad(format!("the request's JSON has {} bytes; the limit is {limit}", text.len())));
     }
-    let value: Value =
-        serde_json::from_str(text).map_err(|e| bad(format!("the request is no JSON: {}", short(&e))))?;
-    let Value::Object(mut object) = value else {
+    let value: strict::Json =
+        serde_json::from_str(text).map_err(|e| bad(format!("the request is no JSON: {}", one_line(&e))))?;
+    let Value::Object(mut object) = value.refuse_twice()? else {
         return Err(bad("the request's JSON is no object".to_owned()));
     };
     let carried = object.keys().all(|name| ["program", "model", "request"].contains(&name.as_str()));
@@ -49,25 +84,10 @@ pub fn object(text: &str) -> Result<Map<String, Value>> {
     }
 }
 
-/// Reads one setting by itself, so that the message can name it.
-fn check_alone(name: &str, value: &Value) -> Result<()> {
-    if let ("mix", Some(parts)) = (name, value.as_array()) {
-        let both = |part: &Value| part.get("text").is_some() && part.get("picture").is_some();
-        if parts.iter().any(both) {
-            return Err(bad("mix: a part is a text or a picture, and one is both".to_owned()));
-        }
-    }
-    read(json!({ name: value })).map(drop).map_err(|e| bad(format!("{name}: {e}")))
-}
-
-fn read(value: Value) -> std::result::Result<Request, String> {
-    serde_json::from_value(value).map_err(|e| short(&e))
-}
-
 /// Refuses a setting of another kind of start than the one asked for.
 fn check_start(read: &Request, request: &Map<String, Value>) -> Result<()> {
     let Some(given) = request.get("start").and_then(Value::as_object) else { return Ok(()) };
-    let kept = serde_json::to_value(&read.start).map_err(|e| bad(short(&e)))?;
+    let kept = serde_json::to_value(&read.start).map_err(|e| bad(one_line(&e)))?;
     let idle = |value: &Value| value.is_null() || *value == json!(false) || *value == json!(0);
     let lost = given.iter().find(|(name, value)| kept.get(name).is_none() && !idle(value));
     match lost {
@@ -77,11 +97,6 @@ fn check_start(read: &Request, request: &Map<String, Value>) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-/// A message of the JSON reader as one short line.
-fn short(error: &serde_json::Error) -> String {
-    error.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
 fn bad(message: impl Into<String>) -> Error {

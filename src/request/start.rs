@@ -1,6 +1,7 @@
 //! What a picture starts from, and what conditions it.
 
 use super::Input;
+use super::settings::finite_or_named;
 use crate::image::Size;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,12 @@ pub struct Part {
     #[serde(flatten)]
     pub what: Subject,
     /// Its share; below 0 steers away from it (linear mixes only).
+    #[serde(default = "one", serialize_with = "finite_or_named")]
     pub weight: f64,
+}
+
+const fn one() -> f64 {
+    1.0
 }
 
 /// A text or a picture.
@@ -65,6 +71,19 @@ pub enum Blend {
     Spherical,
 }
 
+impl Blend {
+    /// Every way.
+    pub const ALL: [Self; 2] = [Self::Linear, Self::Spherical];
+
+    /// The name at every door.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Linear => "linear",
+            Self::Spherical => "spherical",
+        }
+    }
+}
+
 /// What the latents start from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
@@ -77,6 +96,7 @@ pub enum Start {
         /// The picture.
         picture: Input,
         /// How far from it: above 0, and 1 keeps nearly nothing.
+        #[serde(serialize_with = "finite_or_named")]
         strength: f64,
     },
     /// A picture with a hole.

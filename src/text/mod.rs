@@ -73,7 +73,7 @@ impl Tokenizers {
     /// # Errors
     /// As [`Tokenizers::clip`].
     pub fn clip_weighted(&self, prompt: &Weighted) -> Result<Tokens> {
-        check("the prompt", prompt.text())?;
+        check(Prompt::Prompt, prompt.text())?;
         self.clip.encode(prompt)
     }
 
@@ -82,7 +82,7 @@ impl Tokenizers {
     /// # Errors
     /// As [`Tokenizers::clip`].
     pub fn multilingual_weighted(&self, prompt: &Weighted) -> Result<Tokens> {
-        check("the prompt", prompt.text())?;
+        check(Prompt::Prompt, prompt.text())?;
         self.multilingual.encode(prompt)
     }
 
@@ -92,8 +92,8 @@ impl Tokenizers {
     /// # Errors
     /// As [`Tokenizers::clip`] and [`Weighted::parse`], which name the prompt.
     pub fn truncations(&self, which: Prompt, text: &str, weighted: bool) -> Result<Vec<Truncation>> {
+        check(which, text)?;
         let what = which.in_words();
-        check(what, text)?;
         let text = if weighted { Weighted::parse_named(what, text)? } else { Weighted::plain(text) };
         let mut all = Vec::new();
         for (reader, encoder) in [(Reader::Prior, &self.clip), (Reader::Decoder, &self.multilingual)] {
@@ -159,7 +159,15 @@ impl Encoder {
     }
 }
 
-fn check(what: &str, text: &str) -> Result<()> {
+/// Passes a text that the encoders read.
+///
+/// # Errors
+/// [`Kind::BadPrompt`] for more than [`limits::PROMPT_BYTES`] or a NUL.
+pub fn check(which: Prompt, text: &str) -> Result<()> {
+    check_named(which.in_words(), text)
+}
+
+fn check_named(what: &str, text: &str) -> Result<()> {
     let (bytes, limit) = (text.len(), limits::PROMPT_BYTES);
     if bytes > limit {
         return Err(Error::new(Kind::BadPrompt, format!("{what} has {bytes} bytes; the limit is {limit}")));

@@ -5,7 +5,7 @@
 //! colon, so that `(12:30:1.2)` is `12:30` at 1.2. `\(`, `\)` and `\\` are the characters themselves;
 //! everything else, other backslashes included, is text.
 
-use super::check;
+use super::check_named;
 use crate::error::{Error, Kind, Result};
 use crate::limits::PROMPT_WEIGHT;
 use std::ops::Range;
@@ -50,7 +50,7 @@ impl Weighted {
 
     /// As [`Weighted::parse`]; errors call the prompt `what`.
     pub(super) fn parse_named(what: &str, prompt: &str) -> Result<Self> {
-        check(what, prompt)?;
+        check_named(what, prompt)?;
         Parser::new(what, prompt).parse()
     }
 

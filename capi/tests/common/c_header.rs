@@ -327,7 +327,7 @@ pub fn page(interface: &Interface) -> String {
     }
     out += "\n## Keys of a request\n\n`*` is a place in a list, from 0; lists grow by one.\n\n| key | takes | what it is |\n\
             | --- | --- | --- |\n";
-    for key in kandinsky::request::keys::KEYS {
+    for key in kandinsky::request::keys::KEYS.iter() {
         writeln!(out, "| `{}` | {} | {} |", key.path, key.form.name(), key.about).unwrap();
     }
     out

@@ -18,6 +18,7 @@ pub mod onnx;
 pub mod pictures;
 pub mod pipeline;
 pub mod scheduler;
+pub mod settings;
 pub mod skips;
 pub mod tokenizer;
 pub mod written_out;

@@ -2,7 +2,7 @@
 
 use kandinsky::Result;
 use kandinsky::image::{Picture, Rgb};
-use kandinsky::request::{Blend, Generator, Interval, PriorKind, Profile, ResolvedRequest, Size, Start};
+use kandinsky::request::{Request, ResolvedRequest, Size};
 use std::path::{Path, PathBuf};
 
 /// A picture of many edges, the same everywhere.
@@ -17,36 +17,12 @@ pub fn pattern(width: usize, height: usize) -> Picture {
 
 /// A request whose prompts are in two scripts.
 pub fn resolved() -> ResolvedRequest {
-    ResolvedRequest {
-        prompt: vec!["красное яблоко, \"4k\"\nphoto".to_owned()],
-        negative: Some("low quality".to_owned()),
-        negative_prior: None,
-        negative_decoder: None,
-        negative_picture: None,
-        mix: Vec::new(),
-        blend: Blend::Linear,
-        start: Start::Noise,
-        count: 1,
-        seed: u64::MAX,
-        seeds: Vec::new(),
-        generator: Generator::TorchCpu,
-        size: Size { width: 20, height: 10 },
-        rounded: false,
-        steps: 50,
-        guidance: 4.5,
-        sampler: "ddim".to_owned(),
-        timesteps: Vec::new(),
-        prior_steps: 25,
-        prior_guidance: 4.0,
-        prior_sampler: "unclip".to_owned(),
-        prior: PriorKind::Diffusion,
-        prior_file: None,
-        weighted: false,
-        quantize: false,
-        profile: Profile::Diffusers,
-        guidance_interval: Interval::WHOLE,
-        deep_cache: 1,
-    }
+    let model = kandinsky_models::Folder::open(crate::EMOJI.as_ref()).unwrap();
+    let asked =
+        Request::text_to_image("красное яблоко, \"4k\"\nphoto").negative("low quality").seed(u64::MAX);
+    let asked =
+        asked.steps(50).guidance(4.5).sampler("ddim").prior_steps(25).prior_guidance(4.0).size(64, 96);
+    asked.resolve(model.manifest()).unwrap()
 }
 
 /// A file of `tests/pictures`.
