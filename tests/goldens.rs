@@ -125,8 +125,8 @@ fn trial(case: Case, bench: &Arc<LazyLock<Bench>>) -> Trial {
             Trial::test(case.id.clone(), move || checked(check(&case, &bench), "numbers alone"))
         }
         Some(Check::Run(check)) => Trial::test(case.id.clone(), move || {
-            let pairs = bench.engines.iter().zip(RUNTIMES);
-            pairs.map(|(engine, runtime)| checked(check(engine, &case), runtime)).collect()
+            let mut pairs = bench.engines.iter().zip(RUNTIMES);
+            pairs.try_for_each(|(engine, runtime)| checked(check(engine, &case), runtime))
         }),
         None => {
             let unknown = "no check knows this case, and no list leaves it out";

@@ -244,9 +244,9 @@ fn listeners_hear_of_the_start_the_steps_the_previews_and_the_end() {
             log();
             assert!(level == LogLevel::Warning || message.contains(" runs on onnx runtime"), "{message}");
         })),
-        ended: Some(Box::new(move |job| {
+        ended: Some(Box::new(move |outcome| {
             ended();
-            assert!(job.outcome().is_ok());
+            assert!(outcome.is_ok());
         })),
     };
     let settings =
@@ -284,7 +284,7 @@ fn a_listener_may_cancel_but_not_wait_for_its_own_job() {
 fn a_job_that_nobody_holds_is_drawn() {
     let engine = engine();
     let (told, heard) = channel();
-    let ended: OnEnd = Box::new(move |job| told.send(job.outcome().unwrap()).unwrap());
+    let ended: OnEnd = Box::new(move |outcome| told.send(outcome.unwrap()).unwrap());
     with(&engine, request(), Listeners { ended: Some(ended), ..Listeners::default() }).start().unwrap();
     assert_eq!(heard.recv().unwrap().pictures.len(), 1);
 }

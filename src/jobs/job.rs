@@ -313,7 +313,7 @@ impl Job {
         self.0.changed.notify_all();
         if let Some(told) = told {
             let _ = guarded(THREAD, || {
-                told(self);
+                told(self.outcome());
                 Ok(())
             });
         }

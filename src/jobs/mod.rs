@@ -149,8 +149,8 @@ mod tests {
         let job = job(&engine);
         let (told, heard) = channel();
         job.set_up(|settings| {
-            settings.listeners.ended = Some(Box::new(move |job| {
-                told.send(job.status().state).unwrap();
+            settings.listeners.ended = Some(Box::new(move |outcome| {
+                told.send(outcome.unwrap_err().kind()).unwrap();
                 panic!("nobody minds");
             }));
             Ok(())
@@ -163,7 +163,7 @@ mod tests {
             job.clone().cancel();
             waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), Kind::Cancelled));
         });
-        assert_eq!(heard.iter().collect::<Vec<_>>(), [State::Cancelled]);
+        assert_eq!(heard.iter().collect::<Vec<_>>(), [Kind::Cancelled]);
         job.cancel();
         job.close();
         drop(turn);

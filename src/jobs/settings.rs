@@ -1,7 +1,9 @@
 //! How a job is drawn beside its request, and who listens to it.
 
-use super::Job;
+use crate::engine::Outcome;
+use crate::error::Result;
 use crate::progress::{Preview, PreviewKind, Progress};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a job is drawn beside its request.
@@ -32,8 +34,8 @@ pub type OnProgress = Box<dyn FnMut(Progress) + Send>;
 pub type OnPreview = Box<dyn FnMut(Preview) + Send>;
 /// Gets a message.
 pub type OnLog = Box<dyn FnMut(LogLevel, &str) + Send>;
-/// Hears that the job has ended.
-pub type OnEnd = Box<dyn FnOnce(&Job) + Send>;
+/// Gets what the job ended with.
+pub type OnEnd = Box<dyn FnOnce(Result<Arc<Outcome>>) + Send>;
 
 /// Who listens to a job. Each is called on the thread that draws, one at a time, and the job waits for it; one that
 /// panics fails the job. A listener may do all but wait for a job that waits for it.
