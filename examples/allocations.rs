@@ -4,8 +4,7 @@
 //! divides what the longer run allocated beyond the shorter by the steps between. Allocations of ONNX Runtime's own library
 //! are not among them: it does not ask Rust's allocator.
 
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::{Engine, Request, Result};
+use kandinsky::{Engine, Request, Result, RuntimeOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -12,11 +12,8 @@
 //!
 //! `cargo run --release --example cat_prior -- cats docs/cat_prior.png`
 
-use kandinsky::image::Picture;
-use kandinsky::priors::PriorKind;
-use kandinsky::progress::Observer;
-use kandinsky::tensor::Tensor;
-use kandinsky::{Engine, Request, fit};
+use kandinsky::internal::fit;
+use kandinsky::{Engine, Observer, Picture, PriorKind, Request, Tensor};
 use std::path::PathBuf;
 
 /// What the sheet shows, from left to right.

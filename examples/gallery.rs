@@ -2,9 +2,7 @@
 //!
 //! `cargo run --release --example gallery -- docs/gallery`
 
-use kandinsky::image::{Picture, Size};
-use kandinsky::request::{Blend, Frame, Part, Seam};
-use kandinsky::{Engine, Request};
+use kandinsky::{Blend, Engine, Frame, Part, Picture, Request, Seam, Size};
 use std::path::{Path, PathBuf};
 
 type Done<T> = Result<T, Box<dyn std::error::Error>>;

@@ -5,9 +5,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::as_conversions, reason = "an example, whose counts are small")]
 
-use kandinsky::progress::{Observer, Stage};
-use kandinsky::request::Interval;
-use kandinsky::{Engine, Outcome, Request, Result};
+use kandinsky::{Engine, Interval, Observer, Outcome, Request, Result, Stage};
 use kandinsky_models::Component;
 
 const PROMPTS: [&str; 8] = [

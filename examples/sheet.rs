@@ -2,8 +2,7 @@
 //!
 //! `cargo run --release --example sheet -- docs/sheet.png`
 
-use kandinsky::image::Picture;
-use kandinsky::{Engine, Request};
+use kandinsky::{Engine, Picture, Request};
 use std::path::PathBuf;
 
 /// What the sheet shows, row by row.

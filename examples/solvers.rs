@@ -3,18 +3,15 @@
 //!
 //! `cargo run --release --example solvers -- benches/results`
 
-use kandinsky::component::text::MultilingualText;
-use kandinsky::component::unet::UnetVariant;
-use kandinsky::guidance::Guidance;
-use kandinsky::profile::Profile;
-use kandinsky::progress::Observer;
-use kandinsky::rng::Generator;
-use kandinsky::sampler::{self, Choice, Noise, Role};
-use kandinsky::stage::denoise::{self, Condition, DenoiseRun, Known};
-use kandinsky::stage::noise::{PictureNoise, seeds_from};
-use kandinsky::stage::prior::{self, PriorRun, PriorText};
-use kandinsky::tensor::{Tensor, concat, repeat, rows};
-use kandinsky::{Engine, Result};
+use kandinsky::internal::component::text::MultilingualText;
+use kandinsky::internal::component::unet::UnetVariant;
+use kandinsky::internal::guidance::Guidance;
+use kandinsky::internal::sampler::{self, Choice, Noise, Role};
+use kandinsky::internal::stage::denoise::{self, Condition, DenoiseRun, Known};
+use kandinsky::internal::stage::noise::PictureNoise;
+use kandinsky::internal::stage::prior::{self, PriorRun, PriorText};
+use kandinsky::internal::tensor::{concat, repeat, rows};
+use kandinsky::{Engine, Generator, Observer, Profile, Result, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -70,7 +67,7 @@ impl<'a> Study<'a> {
                 unconditional: encoder.prior_text(networks, &blank)?,
             };
             let both: Vec<&str> = blank.iter().chain(&PROMPTS).copied().collect();
-            let zero = kandinsky::component::image_encoder::encode_zeros(networks)?;
+            let zero = kandinsky::internal::component::image_encoder::encode_zeros(networks)?;
             Ok((prior, encoder.unet_text(networks, &both)?, zero))
         })?;
         let mut study = Self { engine, prior, text, image: zero };
@@ -132,7 +129,7 @@ impl<'a> Study<'a> {
 }
 
 fn noise() -> PictureNoise {
-    PictureNoise::new(Generator::TorchCpu, &seeds_from(0, PROMPTS.len()))
+    PictureNoise::new(Generator::TorchCpu, &[0, 1, 2, 3, 4, 5, 6, 7])
 }
 
 type Schedulers = BTreeMap<String, Value>;

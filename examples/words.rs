@@ -6,12 +6,11 @@
 //! `cargo run --release --example words -- --study benches/results/words.md` compares settings of the prior by how many
 //! words are read back, over seeds 1 to 4.
 
-use kandinsky::component::{image_encoder, text};
-use kandinsky::image::{Picture, clip};
-use kandinsky::progress::Observer;
-use kandinsky::tensor::{Tensor, concat, rows};
-use kandinsky::text::Weighted;
-use kandinsky::{Engine, Request};
+use kandinsky::internal::component::{image_encoder, text};
+use kandinsky::internal::image::clip;
+use kandinsky::internal::tensor::{concat, rows};
+use kandinsky::internal::text::Weighted;
+use kandinsky::{Engine, Observer, Picture, Request, Tensor};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

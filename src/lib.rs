@@ -2,7 +2,7 @@
 //!
 //! A model folder holds ONNX graphs, tokenisers and a manifest; an [`Engine`] opens one on a runtime
 //! (ONNX Runtime where its library is found, tract elsewhere) and turns a [`Request`] into a
-//! [`Picture`](image::Picture):
+//! [`Picture`]:
 //!
 //! ```
 //! use kandinsky::{Engine, Request};
@@ -23,11 +23,11 @@
 //!
 //! # The way through
 //!
-//! [`request`] settles every number; [`pipeline`] says where the image embedding and the first latents come
-//! from; [`stage`] goes from prompt to embeddings to latents to pixels; [`stage::denoise`] holds the
-//! denoising loop, which the [`sampler`] drives; [`component`] calls the graphs by name; [`runtime`]
-//! runs them. From `main` to the loop: `cli/src/main.rs` → `cli/src/draw.rs` → [`engine`] → [`pipeline`] →
-//! [`stage::denoise`].
+//! `request` settles every number; `pipeline` says where the image embedding and the first latents come
+//! from; `stage` goes from prompt to embeddings to latents to pixels; `stage::denoise` holds the
+//! denoising loop, which the `sampler` drives; `component` calls the graphs by name; `runtime`
+//! runs them. From `main` to the loop: `cli/src/main.rs` → `cli/src/draw.rs` → `engine` → `pipeline` →
+//! `stage::denoise`.
 //!
 //! A [`Job`](jobs::Job) is a request on a thread of its own or of a [`Worker`](jobs::Worker), in a fair queue before
 //! its engine, which can be watched, waited for and cancelled.
@@ -43,45 +43,160 @@
 //! request has a generator of its own, torch's CPU generator seeded with seed + i, which draws the
 //! prior's noise and then the decoder's.
 
-pub mod atomic_file;
-pub mod bake;
-pub mod bench;
-pub mod component;
-pub mod constants;
-pub mod doctor;
-pub mod engine;
-pub mod error;
-pub mod fit;
-pub mod guidance;
-pub mod image;
+mod atomic_file;
+mod bake;
+mod bench;
+mod component;
+mod constants;
+mod doctor;
+mod engine;
+mod error;
+mod fit;
+mod guidance;
+mod image;
 pub mod jobs;
-pub mod limits;
-pub mod math;
-pub mod metadata;
-pub mod opening;
-pub mod panics;
-pub mod pipeline;
-pub mod prebuild;
-pub mod predict;
-pub mod priors;
-pub mod profile;
-pub mod progress;
-pub mod request;
-pub mod residency;
-pub mod rng;
-pub mod runtime;
-pub mod sampler;
-pub mod schedule;
-pub mod stage;
-pub mod status;
-pub mod system;
-pub mod tensor;
-pub mod text;
-pub mod timing;
-pub mod turns;
-pub mod verification;
-
-pub use engine::{Engine, Outcome};
+mod limits;
+mod math;
+mod metadata;
+mod opening;
+mod panics;
+mod pipeline;
+mod prebuild;
+mod predict;
+mod priors;
+mod profile;
+mod progress;
+mod request;
+mod residency;
+mod rng;
+mod runtime;
+mod sampler;
+mod schedule;
+mod stage;
+mod status;
+mod system;
+mod tensor;
+mod text;
+mod timing;
+mod turns;
+mod verification;
+/// What draws pictures: a model folder on a runtime.
+pub use engine::{Engine, Outcome, find_model};
 pub use error::{Error, Kind, Result};
+/// Pictures.
+pub use image::{Format, Mask, Metadata, Picture};
+/// A request at work on a thread of its own.
 pub use jobs::Job;
-pub use request::{Request, Size};
+/// What a model says of itself.
+pub use kandinsky_models::{Component, Manifest};
+/// How far it is, and how to stop it.
+pub use progress::{CancelToken, Observer, Preview, PreviewKind, Previews, Progress, Stage};
+/// What to draw, and what it is once every number is settled.
+pub use request::{
+    Blend, Frame, Generator, Input, Interval, Part, PriorKind, Profile, Request, ResolvedRequest, Seam, Size,
+    Start, Subject,
+};
+/// Which runtime runs the graphs, and how.
+pub use runtime::{CacheMode, Precision, RuntimeOptions};
+pub use status::EngineStatus;
+
+pub use residency::Plan;
+pub use tensor::Tensor;
+pub use text::Truncation;
+pub use timing::Timings;
+
+/// The engine's rooms, for the program, the C library, tests and measurements of this repository. Nothing here is
+/// promised to stay; what is not listed is seen by nobody else, so that the compiler names what nobody uses.
+#[doc(hidden)]
+#[allow(missing_docs, reason = "documented where it is defined")]
+pub mod internal {
+    pub mod atomic_file {
+        pub use crate::atomic_file::{check_target, write_whole};
+    }
+    pub mod bake {
+        pub use crate::bake::constants;
+    }
+    pub mod bench {
+        pub use crate::bench::{Options, Report, run, stages};
+    }
+    pub mod component {
+        pub use crate::component::{Networks, call_statistics, image_encoder, movq, prior, text, unet};
+    }
+    pub mod constants {
+        pub use crate::constants::Constants;
+    }
+    pub mod doctor {
+        pub use crate::doctor::{Findings, examine};
+    }
+    pub mod fit {
+        pub use crate::fit::{captions, run};
+    }
+    pub mod guidance {
+        pub use crate::guidance::Guidance;
+    }
+    pub mod image {
+        pub use crate::image::{
+            Canvas, Rgb, Sides, View, check_target, clip, composite, mask, movq, read_metadata, resize,
+        };
+    }
+    pub mod limits {
+        pub use crate::limits::{
+            COUNT, KEY_BYTES, Limit, MEMORY, OFFSET, PATH_BYTES, PICTURE_FILE_BYTES, PICTURE_PIXELS,
+            PICTURE_SIDE, PICTURE_TEXT_BYTES, PROMPT_BYTES, PROMPT_WEIGHT, REQUEST_PICTURES, SEED, STRENGTH,
+            THREADS, TIMESTEP,
+        };
+    }
+    pub mod metadata {
+        pub use crate::metadata::{describe, request};
+    }
+    pub mod opening {
+        pub use crate::opening::VerifiedGraphs;
+    }
+    pub mod panics {
+        pub use crate::panics::guarded;
+    }
+    pub mod pipeline {
+        pub use crate::pipeline::{RunContext, Sides, decoder_choice, start};
+    }
+    pub mod prebuild {
+        pub use crate::prebuild::{Built, Event, Tell, build, fitted};
+    }
+    pub mod priors {
+        pub use crate::priors::{Card, FittedPrior, Pairs, Plan, fingerprint};
+    }
+    pub mod request {
+        pub use crate::request::{aspect_size, json, keys, settings};
+    }
+    pub mod rng {
+        pub use crate::rng::{Normals, TorchCpu, TorchCuda};
+    }
+    pub mod runtime {
+        pub use crate::runtime::{
+            Graph, GraphSource, Runtime, answer_probe, cache, library, names, ort, precision, profiled,
+            provider, select, shapes,
+        };
+    }
+    pub mod sampler {
+        pub use crate::sampler::{
+            Choice, Denoiser, Entry, Noise, Role, SAMPLERS, Sampler, Shared, Step, Steps, build, names,
+        };
+    }
+    pub mod schedule {
+        pub use crate::schedule::{Schedule, SchedulerConfig};
+    }
+    pub mod stage {
+        pub use crate::stage::{denoise, encode, fitted_prior, noise, prior};
+    }
+    pub mod system {
+        pub use crate::system::peak;
+    }
+    pub mod tensor {
+        pub use crate::tensor::{Input, Value, concat, repeat, rows, slice, tensor};
+    }
+    pub mod text {
+        pub use crate::text::{Prompt, Reader, Tokenizers, Tokens, Weighted};
+    }
+    pub mod verification {
+        pub use crate::verification::cache_folder;
+    }
+}

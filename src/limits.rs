@@ -263,13 +263,6 @@ pub const FIT_CAPTIONS: Limit<usize> = Limit { name: "captions", max: 1_000_000,
 /// Bytes of a file of captions.
 pub const CAPTION_FILE_BYTES: u64 = 256 << 20;
 
-/// Every whole-number option with its limit, for help, docs and boundary tests.
-pub const COUNTS: [Limit<usize>; 10] =
-    [STEPS, PRIOR_STEPS, COUNT, MIX_PARTS, THREADS, QUALITY, FEATHER, WIDTH, HEIGHT, DEEP_CACHE];
-
-/// Every real-number option with its limit, for help, docs and boundary tests.
-pub const REALS: [Limit<f64>; 4] = [GUIDANCE, PRIOR_GUIDANCE, STRENGTH, MIX_WEIGHT];
-
 /// Passes how many of something an option holds.
 ///
 /// # Errors
@@ -312,6 +305,10 @@ const fn attention_bytes(pixels: usize) -> usize {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    const COUNTS: [Limit<usize>; 10] =
+        [STEPS, PRIOR_STEPS, COUNT, MIX_PARTS, THREADS, QUALITY, FEATHER, WIDTH, HEIGHT, DEEP_CACHE];
+    const REALS: [Limit<f64>; 4] = [GUIDANCE, PRIOR_GUIDANCE, STRENGTH, MIX_WEIGHT];
 
     #[test]
     fn the_limit_passes_and_one_beyond_does_not() {

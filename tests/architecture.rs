@@ -236,7 +236,7 @@ fn no_file_uses_itself_in_a_circle() {
 
 #[test]
 fn documents_name_every_runtime() {
-    let names: Vec<String> = kandinsky::runtime::names().map(|name| format!("`{name}`")).collect();
+    let names: Vec<String> = kandinsky::internal::runtime::names().map(|name| format!("`{name}`")).collect();
     let listed = format!("`runtime` ({})", names.join(", "));
     for document in ["docs/c_api.md", "capi/include/kandinsky.h", "capi/src/engine.rs"] {
         let text = std::fs::read_to_string(root().join(document)).unwrap();

@@ -1,9 +1,8 @@
 //! Canvases of outpainting, and what was drawn laid back into its picture.
 
-use kandinsky::error::Kind;
-use kandinsky::image::resize::Window;
-use kandinsky::image::{Canvas, Mask, Picture, Rgb, Sides, View, composite};
-use kandinsky::request::Size;
+use kandinsky::internal::image::resize::Window;
+use kandinsky::internal::image::{Canvas, Rgb, Sides, View, composite};
+use kandinsky::{Kind, Mask, Picture, Size};
 use kandinsky_testing::pictures::{pattern, resolved};
 use proptest::prelude::*;
 
@@ -95,7 +94,7 @@ fn canvases_that_make_no_sense_are_refused_by_name() {
 fn what_is_kept_stays_bit_for_bit() {
     let original = pattern(20, 10);
     let mut drawn = flat(size(20, 10), [1, 2, 3]);
-    drawn.describe(kandinsky::metadata::describe("emoji", &resolved()).unwrap());
+    drawn.describe(kandinsky::internal::metadata::describe("emoji", &resolved()).unwrap());
     let plane = (0..200).map(|at| if (5..9).contains(&(at % 20)) { 255 } else { 127 }).collect();
     let mask = Mask::new(size(20, 10), plane).unwrap();
     for feather in [0, 1, 3, 256] {

@@ -1,12 +1,8 @@
 //! DeepCache: which steps are full is counted, every step full is the default byte for byte, and how far pictures go
 //! from the full run is told.
 
-use kandinsky::component::call_statistics::CallStatistics;
-use kandinsky::error::Kind;
-use kandinsky::progress::Observer;
-use kandinsky::request::Interval;
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::{Engine, Outcome, Request};
+use kandinsky::internal::component::call_statistics::CallStatistics;
+use kandinsky::{Engine, Interval, Kind, Observer, Outcome, Request, RuntimeOptions};
 use kandinsky_export::{Checkpoint, Origin, Rewrite, Rewrites};
 use kandinsky_models::Component;
 use kandinsky_testing::EMOJI;

@@ -1,11 +1,8 @@
 //! What saves work: the guidance interval, kept encodings, constants. What is exact changes no byte, and what is
 //! not computed is counted.
 
-use kandinsky::component::call_statistics::CallStatistics;
-use kandinsky::progress::Observer;
-use kandinsky::request::{Interval, Part};
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::{Engine, Outcome, Request};
+use kandinsky::internal::component::call_statistics::CallStatistics;
+use kandinsky::{Engine, Interval, Observer, Outcome, Part, Request, RuntimeOptions};
 use kandinsky_models::Component;
 use kandinsky_testing::EMOJI;
 use kandinsky_testing::model;

@@ -11,8 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
-use kandinsky::Engine;
-use kandinsky::runtime::RuntimeOptions;
+use kandinsky::{Engine, RuntimeOptions};
 use kandinsky_testing::golden::{Case, cases, directory};
 use kandinsky_testing::pipeline::Sort;
 use kandinsky_testing::{component, image, model, pipeline, scheduler, tokenizer};
@@ -170,8 +169,8 @@ impl Bench {
 
 /// The two runtimes against each other on the whole of text to image.
 fn the_runtimes_agree() {
+    use kandinsky::Observer;
     use kandinsky::Request;
-    use kandinsky::progress::Observer;
     let folder = tempfile::tempdir().unwrap();
     let tiny = folder.path().join("tiny");
     model::export(&directory(), &tiny);

@@ -1,11 +1,10 @@
 //! Pictures: Pillow's resampling, CLIP's preparation, masks, files in and out.
 
-use kandinsky::error::Kind;
-use kandinsky::image::resize::{Filter, Source, Window, resize, window};
-use kandinsky::image::{Picture, Rgb, check_target, clip, mask, read_metadata};
-use kandinsky::metadata;
-use kandinsky::request::{Profile, Request, ResolvedRequest, Size};
-use kandinsky::tensor::{Tensor, tensor};
+use kandinsky::internal::image::resize::{Filter, Source, Window, resize, window};
+use kandinsky::internal::image::{Rgb, check_target, clip, mask, read_metadata};
+use kandinsky::internal::metadata;
+use kandinsky::internal::tensor::tensor;
+use kandinsky::{Kind, Picture, Profile, Request, ResolvedRequest, Size, Tensor};
 use kandinsky_models::hash;
 use kandinsky_models::manifest::ClipImage;
 use kandinsky_testing::image as goldens;

@@ -11,7 +11,8 @@
 )]
 #![cfg(target_os = "linux")]
 
-use kandinsky::image::{Picture, read_metadata};
+use kandinsky::Picture;
+use kandinsky::internal::image::read_metadata;
 use kandinsky_testing::pictures::{file, pattern};
 use std::io::Write;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Pictures as people have them: every kind of PNG, JPEG and WebP, and what is refused.
 
-use kandinsky::error::Kind;
-use kandinsky::image::{Picture, read_metadata};
+use kandinsky::internal::image::read_metadata;
+use kandinsky::{Kind, Picture};
 use kandinsky_testing::pictures::{check, file, names, open, pattern};
 use std::path::Path;
 

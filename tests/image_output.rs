@@ -1,9 +1,8 @@
 //! Pictures written as PNG, JPEG and WebP, each with its request.
 
-use kandinsky::error::Kind;
-use kandinsky::image::{Format, Metadata, Picture, check_target, read_metadata};
-use kandinsky::metadata;
-use kandinsky::request::{Request, ResolvedRequest, Size};
+use kandinsky::internal::image::{check_target, read_metadata};
+use kandinsky::internal::metadata;
+use kandinsky::{Format, Kind, Metadata, Picture, Request, ResolvedRequest, Size};
 use kandinsky_testing::pictures;
 use kandinsky_testing::pictures::{distance, expected, names, pattern, resolved};
 use proptest::prelude::*;

@@ -4,9 +4,9 @@
 use kandinsky::jobs::{
     Job, Listeners, LogLevel, OnEnd, OnProgress, OnStart, Settings, State, Worker, report,
 };
-use kandinsky::progress::{CancelToken, Observer, PreviewKind, Stage};
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::{Engine, Error, Kind, Request, Result};
+use kandinsky::{
+    CancelToken, Engine, Error, Kind, Observer, PreviewKind, Request, Result, RuntimeOptions, Stage,
+};
 use kandinsky_testing::model;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};

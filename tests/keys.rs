@@ -1,9 +1,9 @@
 //! A request is the same whether it is set by keys, read from JSON or made in Rust.
 
-use kandinsky::error::Kind;
-use kandinsky::limits;
-use kandinsky::request::{
-    Blend, Frame, Generator, Input, Interval, Part, PriorKind, Profile, Request, Seam, Size, Start, keys,
+use kandinsky::internal::limits;
+use kandinsky::internal::request::keys;
+use kandinsky::{
+    Blend, Frame, Generator, Input, Interval, Kind, Part, PriorKind, Profile, Request, Seam, Size, Start,
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;

@@ -1,8 +1,7 @@
 //! Masks, and pictures as MoVQ sees them: against the reference's pipelines and against Pillow.
 
-use kandinsky::error::Kind;
-use kandinsky::image::{Mask, Picture, movq};
-use kandinsky::request::Size;
+use kandinsky::internal::image::movq;
+use kandinsky::{Kind, Mask, Picture, Size};
 use kandinsky_models::hash;
 use kandinsky_testing::image as goldens;
 use kandinsky_testing::pictures::pattern;

@@ -1,9 +1,6 @@
 //! Opening graphs: each text is decoded once, what is open needs no file, and what changed on disk is refused.
 
-use kandinsky::error::Kind;
-use kandinsky::progress::Observer;
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::{Engine, Request};
+use kandinsky::{Engine, Kind, Observer, Request, RuntimeOptions};
 use kandinsky_testing::golden::directory;
 use kandinsky_testing::model;
 use std::path::Path;

@@ -1,11 +1,10 @@
 //! What a running request tells: progress, previews, and how it is stopped; on both runtimes.
 
-use kandinsky::error::Kind;
-use kandinsky::image::Picture;
-use kandinsky::progress::{CancelToken, Observer, Preview, PreviewKind, Previews, Progress, Stage};
-use kandinsky::rng::TorchCpu;
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::{Engine, Outcome, Request, Result};
+use kandinsky::internal::rng::TorchCpu;
+use kandinsky::{
+    CancelToken, Engine, Kind, Observer, Outcome, Picture, Preview, PreviewKind, Previews, Progress, Request,
+    Result, RuntimeOptions, Stage,
+};
 use kandinsky_export::{Checkpoint, Origin};
 use kandinsky_models::hash;
 use kandinsky_testing::EMOJI;
@@ -206,7 +205,7 @@ fn linear_previews_have_the_pictures_colours() {
     copy(&PathBuf::from(EMOJI), folder.path());
     let constants = || {
         let start = Instant::now();
-        let constants = kandinsky::bake::constants(folder.path()).unwrap();
+        let constants = kandinsky::internal::bake::constants(folder.path()).unwrap();
         println!("constants in {:?}", start.elapsed());
         kandinsky_export::add_constants(folder.path(), &constants).unwrap();
         hash::of_bytes(&std::fs::read(folder.path().join("constants.safetensors")).unwrap())
@@ -340,10 +339,10 @@ fn cancelling_reaches_every_network_call() {
         // Between two calls that tell nothing, the graphs themselves look at the token.
         let refused = engine.with_networks(|networks| {
             networks.cancel_with(cancel.clone());
-            kandinsky::component::image_encoder::encode_zeros(networks)
+            kandinsky::internal::component::image_encoder::encode_zeros(networks)
         });
         assert_eq!(refused.unwrap_err().kind(), Kind::Cancelled);
-        engine.with_networks(kandinsky::component::image_encoder::encode_zeros).unwrap();
+        engine.with_networks(kandinsky::internal::component::image_encoder::encode_zeros).unwrap();
     }
 }
 

@@ -1,14 +1,12 @@
 //! Every regime with every setting, on the tiny model: no failure, a picture in a batch is the one that it is
 //! alone, and whatever a caller asks ends in a picture or a named refusal.
 
-use kandinsky::error::Kind;
-use kandinsky::image::{Picture, Size};
-use kandinsky::progress::Observer;
-use kandinsky::request::{Blend, Frame, Generator, Part, Profile, Seam};
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::sampler::{self, Role};
-use kandinsky::tensor::rows;
-use kandinsky::{Engine, Outcome, Request};
+use kandinsky::internal::sampler::{self, Role};
+use kandinsky::internal::tensor::rows;
+use kandinsky::{
+    Blend, Engine, Frame, Generator, Kind, Observer, Outcome, Part, Picture, Profile, Request,
+    RuntimeOptions, Seam, Size,
+};
 use kandinsky_testing::EMOJI;
 use kandinsky_testing::golden::{close, directory};
 use kandinsky_testing::model;
@@ -214,7 +212,7 @@ fn spherical_mixes_keep_the_length_and_linear_ones_the_sum() {
     let engine = engine(&tiny(), "tract");
     let embeds =
         |request: Request| run(&engine, &request.seed(1).steps(1).prior_steps(2).size(64, 64)).image_embeds;
-    let length = |t: &kandinsky::tensor::Tensor| t.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    let length = |t: &kandinsky::Tensor| t.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     let (a, b) = (squares(64, 64), right_half(64, 64));
     let (of_a, of_b) = (embeds(Request::variation(a.clone())), embeds(Request::variation(b.clone())));
     let both = |blend| {
@@ -226,7 +224,7 @@ fn spherical_mixes_keep_the_length_and_linear_ones_the_sum() {
     let expected = (length(&of_a) + length(&of_b)) / 2.0;
     assert!((length(&spherical) - expected).abs() < 1e-4 * expected);
     // Half way is as far from the one as from the other.
-    let cos = |x: &kandinsky::tensor::Tensor| {
+    let cos = |x: &kandinsky::Tensor| {
         (x * &spherical).iter().map(|x| f64::from(*x)).sum::<f64>() / length(x) / length(&spherical)
     };
     assert!((cos(&of_a) - cos(&of_b)).abs() < 1e-5);
@@ -401,8 +399,8 @@ fn bad_requests_are_refused_by_name() {
 }
 
 /// Relative L2.
-fn distance(a: &kandinsky::tensor::Tensor, b: &kandinsky::tensor::Tensor) -> f64 {
-    let norm = |t: &kandinsky::tensor::Tensor| t.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+fn distance(a: &kandinsky::Tensor, b: &kandinsky::Tensor) -> f64 {
+    let norm = |t: &kandinsky::Tensor| t.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     norm(&(a - b)) / norm(b)
 }
 

@@ -1,12 +1,10 @@
 //! Whatever a caller asks ends in the pictures asked for or in a named refusal, and never in a panic.
 
-use kandinsky::error::Kind;
-use kandinsky::image::{Picture, Size};
-use kandinsky::progress::Observer;
-use kandinsky::request::{Blend, Frame, Generator, Input, Interval, Part, PriorKind, Profile, Seam, Start};
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::sampler::SAMPLERS;
-use kandinsky::{Engine, Request};
+use kandinsky::internal::sampler::SAMPLERS;
+use kandinsky::{
+    Blend, Engine, Frame, Generator, Input, Interval, Kind, Observer, Part, Picture, PriorKind, Profile,
+    Request, RuntimeOptions, Seam, Size, Start,
+};
 use kandinsky_testing::model;
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -1,8 +1,9 @@
 //! Every rewrite of the drawing gives the numbers of the drawing without it, on both runtimes, and can be told from
 //! the manifest.
 
-use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
-use kandinsky::tensor::{Tensor, Value};
+use kandinsky::internal::runtime::{self, GraphSource};
+use kandinsky::internal::tensor::Value;
+use kandinsky::{RuntimeOptions, Tensor};
 use kandinsky_export::{Checkpoint, Origin, Request, Rewrite, Rewrites};
 use kandinsky_models::manifest::F32_REWRITES;
 use kandinsky_models::{Component, Folder};
@@ -51,7 +52,7 @@ fn a_model_for_f32_alone_is_known_by_its_rewrites() {
     ] {
         let folder = export(&root.path().join(rewrites.names().concat()), &rewrites);
         let manifest = Folder::open(&folder).unwrap().manifest().clone();
-        let options = kandinsky::prebuild::fitted(&RuntimeOptions::default(), &manifest).unwrap();
+        let options = kandinsky::internal::prebuild::fitted(&RuntimeOptions::default(), &manifest).unwrap();
         assert_eq!(options.f32_only, expected);
     }
     for name in F32_REWRITES {

@@ -1,11 +1,10 @@
 //! One verdict and one sentence on a setting's value, whichever front end it comes through; and what is generated
 //! from the table of settings is what is committed.
 
-use kandinsky::error::Kind;
-use kandinsky::limits;
-use kandinsky::request::settings::{SETTINGS, Setting, Shape, reference, schema};
-use kandinsky::request::{Frame, Part, Seam, keys};
-use kandinsky::{Request, Result, Size};
+use kandinsky::internal::limits;
+use kandinsky::internal::request::keys;
+use kandinsky::internal::request::settings::{SETTINGS, Setting, Shape, reference, schema};
+use kandinsky::{Frame, Kind, Part, Request, Result, Seam, Size};
 use kandinsky_testing::settings::cases;
 use serde_json::{Map, Value, json};
 

@@ -1,14 +1,14 @@
 //! The graphs of a model folder against one unsplit graph of the same network: what the exact rewrites
 //! leave out or compute once must change nothing.
 
-use kandinsky::Engine;
-use kandinsky::component::text::{self, ClipText, MultilingualText};
-use kandinsky::component::unet::{self, StepInputs, UnetVariant};
-use kandinsky::component::{Networks, prior};
-use kandinsky::rng::{Normals, TorchCpu};
-use kandinsky::runtime::{self, Graph, GraphSource, RuntimeOptions};
-use kandinsky::tensor::{Tensor, Value, concat, slice, tensor};
-use kandinsky::text::Tokens;
+use kandinsky::internal::component::text::{self, ClipText, MultilingualText};
+use kandinsky::internal::component::unet::{self, StepInputs, UnetVariant};
+use kandinsky::internal::component::{Networks, prior};
+use kandinsky::internal::rng::{Normals, TorchCpu};
+use kandinsky::internal::runtime::{self, Graph, GraphSource};
+use kandinsky::internal::tensor::{Value, concat, slice, tensor};
+use kandinsky::internal::text::Tokens;
+use kandinsky::{Engine, RuntimeOptions, Tensor};
 use kandinsky_export::arch::{self, Kind};
 use kandinsky_export::{Checkpoint, Origin};
 use kandinsky_models::Component;

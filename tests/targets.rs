@@ -4,10 +4,9 @@
 //! ONNX Runtime's CPU provider runs TensorRT's graphs as they are. Of CUDA's graphs the operators of ONNX
 //! Runtime's own domain are written out in standard ones first.
 
-use kandinsky::Engine;
-use kandinsky::error::Kind;
-use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
-use kandinsky::tensor::Value;
+use kandinsky::internal::runtime::{self, GraphSource};
+use kandinsky::internal::tensor::Value;
+use kandinsky::{Engine, Kind, RuntimeOptions};
 use kandinsky_export::{Checkpoint, Origin, Request, Rewrites};
 use kandinsky_models::manifest::{Port, Target};
 use kandinsky_models::onnx::{CONTRIB, ModelProto, NodeProto, OPSET, OPSET_TENSORRT, data_type};
@@ -49,7 +48,7 @@ fn export(reference: &Path, target: Target, out: &Path) {
     // Rewrites share work out between graphs otherwise than graphs for GPUs do.
     request.rewrites = Rewrites::none();
     kandinsky_export::export_then(&request, &mut |_| Ok(()), &mut |folder| {
-        kandinsky::bake::constants(folder).map_err(Box::from)
+        kandinsky::internal::bake::constants(folder).map_err(Box::from)
     })
     .unwrap_or_else(|e| panic!("{}: {e}", target.name()));
 }
@@ -80,7 +79,7 @@ fn a_folder_for_a_gpu_has_every_graph_and_the_constants_of_the_portable_one() {
         }
         let constants = |folder: &Folder| {
             let path = folder.locate(folder.file("constants").unwrap()).unwrap();
-            kandinsky::constants::Constants::read(&path).unwrap()
+            kandinsky::internal::constants::Constants::read(&path).unwrap()
         };
         let (ours, theirs) = (constants(&other), constants(&portable));
         let distance = relative(&ours.zero_image.unwrap(), &theirs.zero_image.unwrap());

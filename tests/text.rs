@@ -1,12 +1,10 @@
 //! Prompts to tokens: golden ids, limits, and text that looks like control tokens.
 
-use kandinsky::Engine;
-use kandinsky::component::text::{ClipText, MultilingualText, clip, multilingual};
-use kandinsky::error::Kind;
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::stage::encode::Encoder;
-use kandinsky::tensor::{Tensor, rows, slice};
-use kandinsky::text::{Prompt, Reader, Tokenizers, Truncation, Weighted};
+use kandinsky::internal::component::text::{ClipText, MultilingualText, clip, multilingual};
+use kandinsky::internal::stage::encode::Encoder;
+use kandinsky::internal::tensor::{rows, slice};
+use kandinsky::internal::text::{Prompt, Reader, Tokenizers, Weighted};
+use kandinsky::{Engine, Kind, RuntimeOptions, Tensor, Truncation};
 use kandinsky_export::clip_tokenizer::{Special, Token};
 use kandinsky_models::manifest::{
     ClipImage, Defaults, FORMAT, Latent, Precision, Source, Text, Tokenizer as Settings,
@@ -378,7 +376,7 @@ fn weights_of_1_change_no_bit_of_either_reader() {
         let encoder =
             |weighted| Encoder { tokenizers: engine.tokenizers(), constants: engine.constants(), weighted };
         let read = |weighted, prompt: &str| {
-            let read = |networks: &mut kandinsky::component::Networks| {
+            let read = |networks: &mut kandinsky::internal::component::Networks| {
                 let encoder = encoder(weighted);
                 Ok((encoder.prior_text(networks, &[prompt])?, encoder.unet_text(networks, &[prompt])?))
             };

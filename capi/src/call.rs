@@ -3,8 +3,8 @@
 use crate::failure::Failure;
 use crate::handle::Handle;
 use crate::pointer::OptOut;
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::panics;
+use kandinsky::internal::panics;
+use kandinsky::{Error, Kind, Result};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,4 +1,4 @@
-//! Numbers of the C interface beside the statuses, which are the codes of [`Kind`](kandinsky::error::Kind).
+//! Numbers of the C interface beside the statuses, which are the codes of [`Kind`](kandinsky::Kind).
 
 /// A job that has not been started.
 pub const JOB_NEW: u32 = 0;

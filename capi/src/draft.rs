@@ -1,9 +1,8 @@
 //! The request object: settings as JSON, and the pictures in memory that they name.
 
 use crate::handle::Kept;
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::limits;
-use kandinsky::request::{Input, Request};
+use kandinsky::internal::limits;
+use kandinsky::{Error, Input, Kind, Request, Result};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::{Mutex, MutexGuard, PoisonError};

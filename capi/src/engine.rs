@@ -5,11 +5,9 @@ use crate::draft::Draft;
 use crate::handle::{Handle, Kept};
 use crate::picture::Held;
 use crate::pointer::{OptText, Out, TextBuffer};
-use kandinsky::engine::{Engine, find_model};
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::limits;
-use kandinsky::request::keys::KEYS;
-use kandinsky::runtime::RuntimeOptions;
+use kandinsky::internal::limits;
+use kandinsky::internal::request::keys::KEYS;
+use kandinsky::{Engine, Error, Kind, Result, RuntimeOptions, find_model};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -4,8 +4,8 @@ use crate::call::exported;
 use crate::failure::Failure;
 use crate::handle::Handle;
 use crate::pointer::{Out, Text, TextBuffer};
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::limits;
+use kandinsky::internal::limits;
+use kandinsky::{Error, Kind, Result};
 
 exported! {
     /// What an error says. `key` is one of:

@@ -1,7 +1,7 @@
 //! The error object: a failed call, kept until its caller frees it.
 
 use crate::handle::Kept;
-use kandinsky::error::Error;
+use kandinsky::Error;
 
 /// A failed call.
 pub struct Failure {

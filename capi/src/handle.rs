@@ -1,7 +1,7 @@
 //! The table of objects that C holds: a handle is a place in it and the generation of what lies there.
 
 use crate::pointer::Argument;
-use kandinsky::error::{Error, Kind, Result};
+use kandinsky::{Error, Kind, Result};
 use std::any::Any;
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;

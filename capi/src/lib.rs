@@ -9,7 +9,7 @@
 //!
 //! Functions are declared with `exported!`, whose lines are the C header in Rust: the header, its page in
 //! `docs/` and the tests of null arguments are generated from them. What a function does stands below, safe
-//! and ordinary. Later regimes and settings are keys ([`kandinsky::request::keys`], [`engine`], [`job`]), no new
+//! and ordinary. Later regimes and settings are keys ([`kandinsky::internal::request::keys`], [`engine`], [`job`]), no new
 //! functions.
 
 pub mod call;

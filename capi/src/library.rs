@@ -2,7 +2,7 @@
 
 use crate::call::exported;
 use crate::pointer::{Out, TextBuffer};
-use kandinsky::error::{Error, Kind, Result};
+use kandinsky::{Error, Kind, Result};
 
 exported! {
     /// The version of the library that runs, which may be newer than the header's `KD_VERSION_…`. Functions and

@@ -3,10 +3,9 @@
 use crate::call::exported;
 use crate::handle::{Handle, Kept};
 use crate::pointer::{Buffer, In, Out, Text, TextBuffer};
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::image::{Format, Mask, Metadata, Picture, Rgb, Size, read_metadata};
-use kandinsky::limits;
-use kandinsky::request::Input;
+use kandinsky::internal::image::{Rgb, read_metadata};
+use kandinsky::internal::limits;
+use kandinsky::{Error, Format, Input, Kind, Mask, Metadata, Picture, Result, Size};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -4,7 +4,7 @@
 //! pointers and impossible lengths are refused; what a pointer points to is the caller's promise.
 #![expect(unsafe_code, reason = "C hands out pointers")]
 
-use kandinsky::error::{Error, Kind, Result};
+use kandinsky::{Error, Kind, Result};
 use std::ffi::{c_char, c_void};
 
 /// A parameter of an exported function.

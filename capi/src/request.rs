@@ -5,9 +5,9 @@ use crate::engine::Shared;
 use crate::handle::Handle;
 use crate::picture::Held;
 use crate::pointer::{Out, Text, TextBuffer};
-use kandinsky::error::Result;
-use kandinsky::limits;
-use kandinsky::request::{Request, json, keys};
+use kandinsky::internal::limits;
+use kandinsky::internal::request::{json, keys};
+use kandinsky::{Request, Result};
 
 pub(super) use crate::draft::{Draft, written};
 

@@ -254,7 +254,7 @@ fn the_examples_draw() {
     let here = tempfile::tempdir().unwrap();
     let draw = installed.program("draw", "gcc", &["-std=c99", path(&root().join("capi/examples/c/draw.c"))]);
     assert_eq!(run(installed.command(&draw).current_dir(&here)).trim(), "apple.png is drawn");
-    let apple = kandinsky::image::Picture::open(here.path().join("apple.png")).unwrap();
+    let apple = kandinsky::Picture::open(here.path().join("apple.png")).unwrap();
     assert_eq!(apple.size().to_string(), "128x128");
     // A second time the file exists: the example says so and fails.
     let again = installed.command(&draw).current_dir(&here).output().unwrap();

@@ -1,7 +1,7 @@
 //! Progress bars on standard error; nothing where that is no terminal.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use kandinsky::progress::{Progress, Stage};
+use kandinsky::{Progress, Stage};
 use std::collections::BTreeMap;
 
 /// A bar for every stage that has begun.

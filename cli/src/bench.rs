@@ -1,10 +1,8 @@
 //! `kandinsky bench`: what every stage of a picture takes on this machine.
 
 use super::{Report, RuntimeArgs, to_json};
-use kandinsky::bench::{self, Options, stages};
-use kandinsky::engine::find_model;
-use kandinsky::error::Result;
-use kandinsky::request::Size;
+use kandinsky::internal::bench::{self, Options, stages};
+use kandinsky::{Result, Size, find_model};
 use std::fmt;
 use std::path::PathBuf;
 

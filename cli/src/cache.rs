@@ -1,10 +1,9 @@
 //! `kandinsky cache`: the compiled graphs that are kept, and getting rid of them.
 
 use super::{Report, to_json};
-use kandinsky::engine::find_model;
-use kandinsky::error::Result;
-use kandinsky::runtime::cache::{self, Entry, State};
-use kandinsky::runtime::library;
+use kandinsky::internal::runtime::cache::{self, Entry, State};
+use kandinsky::internal::runtime::library;
+use kandinsky::{Result, find_model};
 use kandinsky_models::Folder;
 use serde::Serialize;
 use std::fmt;

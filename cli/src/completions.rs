@@ -1,7 +1,7 @@
 //! `kandinsky completions`: completions for a shell.
 
 use super::Report;
-use kandinsky::error::Result;
+use kandinsky::Result;
 use std::fmt;
 
 /// Print completions for a shell

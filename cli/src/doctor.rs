@@ -1,8 +1,8 @@
 //! `kandinsky doctor`: what this machine can run, and what to do for more.
 
 use super::{Report, RuntimeArgs, to_json};
-use kandinsky::doctor::{self, Findings};
-use kandinsky::error::Result;
+use kandinsky::Result;
+use kandinsky::internal::doctor::{self, Findings};
 use std::fmt;
 
 /// Show which runtimes and providers were found, where, and what to do about the others

@@ -4,12 +4,11 @@ use super::bars::Bars;
 use super::settings::SettingsArgs;
 use super::{Report, RuntimeArgs, cancel_on_interrupt, open_engine, to_json};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use kandinsky::engine::{Engine, Outcome};
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::image::{Format, check_target};
-use kandinsky::progress::{Observer, Preview, PreviewKind, Previews};
-use kandinsky::request::{Request, ResolvedRequest};
-use kandinsky::residency::Plan;
+use kandinsky::internal::image::check_target;
+use kandinsky::{
+    Engine, Error, Format, Kind, Observer, Outcome, Plan, Preview, PreviewKind, Previews, Request,
+    ResolvedRequest, Result,
+};
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -76,7 +75,7 @@ impl RunArgs {
 
     /// Draws a request and writes its pictures.
     pub fn draw(&self, request: &Request) -> Result<Drawn> {
-        kandinsky::limits::COUNT.check(request.count)?;
+        kandinsky::internal::limits::COUNT.check(request.count)?;
         let files = output_files(&self.output, request.prompt.len().saturating_mul(request.count));
         files.iter().try_for_each(|file| check_target(file, self.force))?;
         files.iter().try_for_each(|file| self.format(file).map(drop))?;
@@ -85,7 +84,7 @@ impl RunArgs {
         }
         self.tensors
             .as_deref()
-            .map_or(Ok(()), |file| kandinsky::atomic_file::check_target(file, self.force))?;
+            .map_or(Ok(()), |file| kandinsky::internal::atomic_file::check_target(file, self.force))?;
         let (model, engine) = open_engine(self.model.as_deref(), &self.runtime)?;
         let cancel = cancel_on_interrupt()?;
         let mut bars = Bars::default();
@@ -205,7 +204,7 @@ impl Drawn {
             denoising_began: outcome.denoising_began.and_then(seconds_since_1970),
             files,
             notes: outcome.notes.clone(),
-            peak_bytes: kandinsky::system::peak(),
+            peak_bytes: kandinsky::internal::system::peak(),
             outcome,
         }
     }

@@ -3,8 +3,7 @@
 use super::Report;
 use super::draw::DrawArgs;
 use super::settings::{ranged, start};
-use kandinsky::error::Result;
-use kandinsky::request::Request;
+use kandinsky::{Request, Result};
 use std::path::PathBuf;
 
 /// Change a picture towards a prompt (image to image)

@@ -2,12 +2,9 @@
 
 use super::bars;
 use super::{Report, cancel_on_interrupt, size_in_bytes, to_json};
-use kandinsky::bake;
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::profile::Profile;
-use kandinsky::progress::CancelToken;
-use kandinsky::request::Size;
-use kandinsky::sampler::{self, Role};
+use kandinsky::internal::bake;
+use kandinsky::internal::sampler::{self, Role};
+use kandinsky::{CancelToken, Error, Kind, Profile, Result, Size};
 use kandinsky_export::rewrites::{Facts, On};
 use kandinsky_export::{Checkpoint, Mirror, Origin, Overrides, Progress, Request, Rewrite, Rewrites, Stored};
 use kandinsky_models::manifest::{Precision, Target};
@@ -126,7 +123,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
                 bake::constants(folder).map_err(Box::from)
             })
         })?;
-        made.peak_bytes = kandinsky::system::peak();
+        made.peak_bytes = kandinsky::internal::system::peak();
         made.fill(out.clone(), &report);
     }
     Ok(Box::new(made))

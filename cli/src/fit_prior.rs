@@ -2,10 +2,9 @@
 
 use super::bars::Bars;
 use super::{Report, RuntimeArgs, cancel_on_interrupt, open_engine, to_json};
-use kandinsky::error::Result;
-use kandinsky::priors::{Card, PriorKind};
-use kandinsky::progress::Observer;
-use kandinsky::{atomic_file, fit};
+use kandinsky::internal::priors::Card;
+use kandinsky::internal::{atomic_file, fit};
+use kandinsky::{Observer, PriorKind, Result};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;

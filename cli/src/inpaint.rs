@@ -3,8 +3,7 @@
 use super::Report;
 use super::draw::DrawArgs;
 use super::settings::{ranged, start};
-use kandinsky::Request;
-use kandinsky::error::Result;
+use kandinsky::{Request, Result};
 use std::path::PathBuf;
 
 /// Paint a part of a picture anew

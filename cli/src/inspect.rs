@@ -1,8 +1,7 @@
 //! `kandinsky inspect`: what is in a model folder.
 
 use super::{Report, to_json};
-use kandinsky::engine::find_model;
-use kandinsky::error::Result;
+use kandinsky::{Result, find_model};
 use kandinsky_models::manifest::Port;
 use kandinsky_models::{Component, Folder, Manifest};
 use std::fmt;

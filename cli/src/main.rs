@@ -27,13 +27,11 @@ mod verify;
 
 use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory, Parser, Subcommand};
-use kandinsky::atomic_file::{check_target, write_whole};
-use kandinsky::engine::{Engine, find_model};
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::progress::CancelToken;
-use kandinsky::runtime::provider::cuda::ConvSearch;
-use kandinsky::runtime::provider::tensorrt::MAX_LEVEL;
-use kandinsky::runtime::{self, CacheMode, Precision, RuntimeOptions};
+use kandinsky::internal::atomic_file::{check_target, write_whole};
+use kandinsky::internal::runtime;
+use kandinsky::internal::runtime::provider::cuda::ConvSearch;
+use kandinsky::internal::runtime::provider::tensorrt::MAX_LEVEL;
+use kandinsky::{CacheMode, CancelToken, Engine, Error, Kind, Precision, Result, RuntimeOptions, find_model};
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::Write;
@@ -147,7 +145,7 @@ fn size_in_bytes(text: &str) -> std::result::Result<u64, String> {
 /// A size that is the memory of a machine.
 fn memory_in_bytes(text: &str) -> std::result::Result<u64, String> {
     let bytes = size_in_bytes(text)?;
-    kandinsky::limits::MEMORY.check(bytes / 1_000_000).map_err(|e| e.to_string())?;
+    kandinsky::internal::limits::MEMORY.check(bytes / 1_000_000).map_err(|e| e.to_string())?;
     Ok(bytes)
 }
 
@@ -171,7 +169,7 @@ impl RuntimeArgs {
 
     fn options(&self) -> Result<RuntimeOptions> {
         if let Some(threads) = self.threads {
-            kandinsky::limits::THREADS.check(threads)?;
+            kandinsky::internal::limits::THREADS.check(threads)?;
         }
         Ok(RuntimeOptions {
             runtime: self.runtime.clone(),
@@ -224,7 +222,7 @@ fn to_json(value: &impl Serialize) -> Result<serde_json::Value> {
 
 /// Runs the program: parses the arguments, runs the command, prints, and says how it went.
 fn main() -> ExitCode {
-    if let Some(code) = kandinsky::runtime::answer_probe() {
+    if let Some(code) = kandinsky::internal::runtime::answer_probe() {
         return code;
     }
     let cli = match Cli::try_parse() {

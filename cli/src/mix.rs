@@ -3,8 +3,7 @@
 use super::Report;
 use super::draw::DrawArgs;
 use super::settings::set;
-use kandinsky::Request;
-use kandinsky::error::Result;
+use kandinsky::{Request, Result};
 
 /// Mix pictures and texts into one picture
 ///

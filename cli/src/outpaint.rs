@@ -4,8 +4,7 @@ use super::Report;
 use super::draw::DrawArgs;
 use super::inpaint::SeamArgs;
 use super::settings::start;
-use kandinsky::error::Result;
-use kandinsky::request::{Request, Size};
+use kandinsky::{Request, Result, Size};
 use std::path::PathBuf;
 
 /// Paint what lies around a picture

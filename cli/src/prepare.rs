@@ -1,9 +1,8 @@
 //! `kandinsky prepare`: what takes minutes, before the first request.
 
 use super::{Report, RuntimeArgs, cancel_on_interrupt, to_json};
-use kandinsky::engine::find_model;
-use kandinsky::error::Result;
-use kandinsky::prebuild::{self, Built, Event};
+use kandinsky::internal::prebuild::{self, Built, Event};
+use kandinsky::{Result, find_model};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
@@ -29,7 +28,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     let verbose = args.verbose;
     let tell: prebuild::Tell = Arc::new(move |event| show(event, verbose));
     let built = prebuild::build(&model, &args.runtime.options()?, &cancel_on_interrupt()?, &tell)?;
-    let cache = kandinsky::verification::cache_folder().map(|folder| folder.join("tensorrt"));
+    let cache = kandinsky::internal::verification::cache_folder().map(|folder| folder.join("tensorrt"));
     Ok(Box::new(Engines { model, cache, engines: built.iter().map(Row::of).collect() }))
 }
 

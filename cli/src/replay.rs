@@ -2,9 +2,9 @@
 
 use super::draw::{Drawn, RunArgs};
 use super::{Report, to_json};
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::image::{Picture, read_metadata};
-use kandinsky::metadata;
+use kandinsky::internal::image::read_metadata;
+use kandinsky::internal::metadata;
+use kandinsky::{Error, Kind, Picture, Result};
 use std::fmt;
 use std::path::PathBuf;
 

@@ -1,12 +1,11 @@
 //! `kandinsky run-graphs`: single graphs on tensors from a file, for comparisons and measurements.
 
 use super::{Report, RuntimeArgs, to_json};
-use kandinsky::component::Networks;
-use kandinsky::engine::find_model;
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::prebuild;
-use kandinsky::runtime;
-use kandinsky::tensor::{Input, Tensor, Value};
+use kandinsky::internal::component::Networks;
+use kandinsky::internal::prebuild;
+use kandinsky::internal::runtime;
+use kandinsky::internal::tensor::{Input, Value};
+use kandinsky::{Error, Kind, Result, Tensor, find_model};
 use kandinsky_models::{Component, Folder};
 use ndarray::{ArrayD, Axis, IxDyn};
 use safetensors::tensor::TensorView;
@@ -68,7 +67,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
         runtime: networks.runtime(),
         threads: args.runtime.threads,
         components: runs,
-        peak_bytes: kandinsky::system::peak(),
+        peak_bytes: kandinsky::internal::system::peak(),
         outputs: args.outputs.clone(),
     }))
 }

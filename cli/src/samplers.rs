@@ -1,8 +1,8 @@
 //! `kandinsky samplers`: what can sample, and in how many steps.
 
 use super::Report;
-use kandinsky::error::Result;
-use kandinsky::sampler::{Entry, Role, SAMPLERS};
+use kandinsky::Result;
+use kandinsky::internal::sampler::{Entry, Role, SAMPLERS};
 use std::fmt;
 
 /// List the samplers of decoder and prior

@@ -3,10 +3,9 @@
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use kandinsky::Request;
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::request::settings::{Flag, SETTINGS, Setting, Shape};
-use kandinsky::request::{Start, keys};
+use kandinsky::internal::request::keys;
+use kandinsky::internal::request::settings::{Flag, SETTINGS, Setting, Shape};
+use kandinsky::{Error, Kind, Request, Result, Start};
 use std::ffi::OsStr;
 use std::path::Path;
 

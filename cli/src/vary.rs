@@ -2,8 +2,7 @@
 
 use super::Report;
 use super::draw::DrawArgs;
-use kandinsky::error::Result;
-use kandinsky::request::Request;
+use kandinsky::{Request, Result};
 use std::path::PathBuf;
 
 /// Draw variations of a picture

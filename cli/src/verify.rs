@@ -1,11 +1,10 @@
 //! `kandinsky verify`: every hash, every graph.
 
 use super::{Report, RuntimeArgs, to_json};
-use kandinsky::engine::find_model;
-use kandinsky::error::{Error, Kind, Result};
-use kandinsky::opening::VerifiedGraphs;
-use kandinsky::prebuild;
-use kandinsky::runtime::{self, CacheMode, RuntimeOptions};
+use kandinsky::internal::opening::VerifiedGraphs;
+use kandinsky::internal::prebuild;
+use kandinsky::internal::runtime;
+use kandinsky::{CacheMode, Error, Kind, Result, RuntimeOptions, find_model};
 use kandinsky_models::{Component, Folder};
 use serde::Serialize;
 use std::fmt;

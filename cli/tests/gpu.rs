@@ -1,16 +1,15 @@
 //! GPU runtimes up to the point where a GPU is needed: what is said where there is none, the profiles that
 //! engines are built for, and graphs bound to fixed addresses, which the CPU runs too.
 
-use kandinsky::error::Kind;
-use kandinsky::progress::CancelToken;
-use kandinsky::rng::{Normals, TorchCpu};
-use kandinsky::runtime::ort::Ort;
-use kandinsky::runtime::profiled::Profiled;
-use kandinsky::runtime::provider::Provider;
-use kandinsky::runtime::shapes::Shapes;
-use kandinsky::runtime::{Graph, GraphSource, Runtime, RuntimeOptions};
-use kandinsky::tensor::{Tensor, Value};
-use kandinsky::{Engine, prebuild};
+use kandinsky::internal::prebuild;
+use kandinsky::internal::rng::{Normals, TorchCpu};
+use kandinsky::internal::runtime::ort::Ort;
+use kandinsky::internal::runtime::profiled::Profiled;
+use kandinsky::internal::runtime::provider::Provider;
+use kandinsky::internal::runtime::shapes::Shapes;
+use kandinsky::internal::runtime::{Graph, GraphSource, Runtime};
+use kandinsky::internal::tensor::Value;
+use kandinsky::{CancelToken, Engine, Kind, RuntimeOptions, Tensor};
 use kandinsky_models::{Component, Folder};
 use kandinsky_testing::EMOJI;
 use kandinsky_testing::golden::directory;
@@ -144,7 +143,8 @@ fn the_model_s_profile_covers_the_five_aspect_ratios_of_every_graph() {
     let step = folder.graph(Component::UnetStep).unwrap();
     let channels = latent.unet_channels;
     for aspect in ["1:1", "2:3", "3:2", "9:16", "16:9"] {
-        let size = kandinsky::request::aspect_size(aspect, own.width * own.height, multiple).unwrap();
+        let size =
+            kandinsky::internal::request::aspect_size(aspect, own.width * own.height, multiple).unwrap();
         let shape = [2, channels, size.height / latent.factor, size.width / latent.factor];
         shapes.check(Component::UnetStep, step, "sample", &shape).unwrap();
     }

@@ -8,10 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
-use kandinsky::error::Kind;
-use kandinsky::progress::Observer;
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::{Engine, Request};
+use kandinsky::{Engine, Kind, Observer, Request, RuntimeOptions};
 use kandinsky_testing::EMOJI;
 
 /// Requests that are cancelled.

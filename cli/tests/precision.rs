@@ -1,8 +1,9 @@
 //! Tiers of precision: what each draws, what is chosen and said, and what is refused by name.
 
-use kandinsky::runtime::precision::{Precision, bf16_feature};
-use kandinsky::runtime::{self, GraphSource, RuntimeOptions};
-use kandinsky::tensor::{Tensor, Value};
+use kandinsky::internal::runtime::precision::{Precision, bf16_feature};
+use kandinsky::internal::runtime::{self, GraphSource};
+use kandinsky::internal::tensor::Value;
+use kandinsky::{RuntimeOptions, Tensor};
 use kandinsky_models::manifest::WAVES;
 use kandinsky_models::{Component, Folder};
 use kandinsky_testing::EMOJI;

@@ -1,15 +1,15 @@
 //! Fitted priors: what they learn, what their files keep, and what is refused by name.
 
-use kandinsky::image::Picture;
-use kandinsky::priors::{FittedPrior, Pairs, Plan, PriorKind, fingerprint};
-use kandinsky::progress::{CancelToken, Observer, Progress, Stage};
-use kandinsky::request::Part;
-use kandinsky::rng::{Normals, TorchCpu};
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::stage::encode::Encoder;
-use kandinsky::stage::fitted_prior;
-use kandinsky::tensor::{Tensor, rows};
-use kandinsky::{Engine, Error, Kind, Request, Size, fit};
+use kandinsky::internal::fit;
+use kandinsky::internal::priors::{FittedPrior, Pairs, Plan, fingerprint};
+use kandinsky::internal::rng::{Normals, TorchCpu};
+use kandinsky::internal::stage::encode::Encoder;
+use kandinsky::internal::stage::fitted_prior;
+use kandinsky::internal::tensor::rows;
+use kandinsky::{
+    CancelToken, Engine, Error, Kind, Observer, Part, Picture, PriorKind, Progress, Request, RuntimeOptions,
+    Size, Stage, Tensor,
+};
 use kandinsky_testing::EMOJI;
 use serde_json::{Value, json};
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! The command line has the verdicts and the sentences that every front end has on a setting's value.
 
-use kandinsky::request::settings::{Flag, SETTINGS, Setting, Shape};
+use kandinsky::internal::request::settings::{Flag, SETTINGS, Setting, Shape};
 use kandinsky_testing::settings::cases;
 use std::process::Command;
 

@@ -10,7 +10,7 @@ mod report;
 pub mod stages;
 mod system;
 
-pub use report::{Machine, Measured, Model, Operator, Operators, Peak, Report, Settings, Times, Versions};
+pub use report::{Machine, Measured, Operators, Report, Times};
 
 use crate::component::call_statistics::CallStatistics;
 use crate::engine::Engine;

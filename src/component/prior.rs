@@ -3,7 +3,7 @@
 use super::Networks;
 use super::text::ClipText;
 use crate::error::{Error, Kind, Result};
-use crate::tensor::{Tensor, concat, concat_views, repeat, rows, side, view_slice};
+use crate::tensor::{Tensor, concat, concat_views, repeat, side, view_slice};
 use kandinsky_models::Component;
 use ndarray::IxDyn;
 
@@ -16,20 +16,6 @@ pub struct Prefix {
     pub v: Tensor,
     /// 1 for a real token, 0 for padding: f32\[B,S\].
     pub mask: Tensor,
-}
-
-impl Prefix {
-    /// Rows `start..end`.
-    ///
-    /// # Errors
-    /// When there are fewer rows.
-    pub fn rows(&self, start: usize, end: usize) -> Result<Self> {
-        Ok(Self {
-            k: rows(&self.k, start, end)?,
-            v: rows(&self.v, start, end)?,
-            mask: rows(&self.mask, start, end)?,
-        })
-    }
 }
 
 impl Prefix {

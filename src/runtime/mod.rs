@@ -30,7 +30,7 @@ pub use cache::CacheMode;
 pub use entry::{Availability, Opening, RuntimeEntry};
 pub use library::answer_probe;
 pub use precision::Precision;
-pub use select::{Selection, automatic, check_target, profiler, select};
+pub use select::{automatic, check_target, profiler, select};
 
 /// Every runtime; `auto` considers them in this order.
 pub static RUNTIMES: [&RuntimeEntry; 5] =

@@ -71,11 +71,6 @@ pub enum Steps {
     At(Vec<i32>),
 }
 
-/// How many timesteps lie above `t`: what to skip where the original repository starts at its `init_step`.
-pub fn above(timesteps: &[f32], t: i32) -> usize {
-    timesteps.iter().filter(|timestep| f64::from(**timestep) > f64::from(t)).count()
-}
-
 /// Where each step starts and ends; the last ends below timestep 0, at the clean picture.
 pub(super) fn spans(times: &[i32]) -> Vec<(i32, i32)> {
     times.iter().copied().zip(times.iter().skip(1).copied().chain([-1])).collect()

@@ -19,8 +19,8 @@ mod sigma_schedule;
 mod unclip;
 mod unipc;
 
-pub use choice::{Choice, Steps, above};
-pub use noise::{Noise, Replay, Shared};
+pub use choice::{Choice, Steps};
+pub use noise::{Noise, Shared};
 
 use crate::error::{Error, Kind, Result};
 use crate::profile::Profile;
@@ -518,6 +518,15 @@ mod tests {
         }
     }
 
+    /// No noise: what a deterministic sampler asks for.
+    struct Silence;
+
+    impl Noise for Silence {
+        fn draw(&mut self, shape: &[usize]) -> Result<Tensor> {
+            panic!("noise of shape {shape:?} was asked of a sampler that draws none")
+        }
+    }
+
     /// How far x has drifted from its place by the last call, in deviations. (The last step is to the clean
     /// picture, at once and of first order for all.)
     fn drift(choice: &Choice<'_>) -> f64 {
@@ -528,7 +537,7 @@ mod tests {
         let schedule = SchedulerConfig::parse(&settings[key]).unwrap().schedule().unwrap();
         let mut network = Gaussian { sigmas: Sigmas::of(&schedule), predicts_x0, places: Vec::new() };
         let noise = tensor(&[1, 3], vec![-1.0, 0.3, 1.7]).unwrap();
-        sampler.sample(&mut network, &noise * sampler.init_sigma(), &mut Replay::new([])).unwrap();
+        sampler.sample(&mut network, &noise * sampler.init_sigma(), &mut Silence).unwrap();
         let (first, last) = (network.places.first().unwrap(), network.places.last().unwrap());
         first.iter().zip(last).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max)
     }

@@ -4,7 +4,6 @@ use crate::error::{Error, Kind, Result};
 use crate::rng::Normals;
 use crate::tensor::Tensor;
 use ndarray::Zip;
-use std::collections::VecDeque;
 
 /// A source of standard normals.
 pub trait Noise {
@@ -28,30 +27,6 @@ impl<G: Normals> Shared<G> {
 impl<G: Normals> Noise for Shared<G> {
     fn draw(&mut self, shape: &[usize]) -> Result<Tensor> {
         self.0.normal(shape)
-    }
-}
-
-/// Tensors that were drawn elsewhere, handed out in order.
-pub struct Replay(VecDeque<Tensor>);
-
-impl Replay {
-    /// Hands out `drawn`.
-    pub fn new(drawn: impl IntoIterator<Item = Tensor>) -> Self {
-        Self(drawn.into_iter().collect())
-    }
-}
-
-impl Noise for Replay {
-    fn draw(&mut self, shape: &[usize]) -> Result<Tensor> {
-        match self.0.pop_front() {
-            Some(drawn) if drawn.shape() == shape => Ok(drawn),
-            Some(drawn) => {
-                let message =
-                    format!("noise of shape {shape:?} was asked where {:?} was drawn", drawn.shape());
-                Err(Error::new(Kind::Internal, message))
-            }
-            None => Err(Error::new(Kind::Internal, format!("no noise is left for shape {shape:?}"))),
-        }
     }
 }
 

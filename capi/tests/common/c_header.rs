@@ -1,7 +1,7 @@
 //! The C interface as its source declares it (`exported!` in `capi/src`), and what is generated from it: the header,
 //! its page in the docs, the bindings of the tests, the lines of the ABI snapshot.
 
-use kandinsky::error::Kind;
+use kandinsky::Kind;
 use kandinsky_capi::constants::CONSTANTS;
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -327,7 +327,7 @@ pub fn page(interface: &Interface) -> String {
     }
     out += "\n## Keys of a request\n\n`*` is a place in a list, from 0; lists grow by one.\n\n| key | takes | what it is |\n\
             | --- | --- | --- |\n";
-    for key in kandinsky::request::keys::KEYS.iter() {
+    for key in kandinsky::internal::request::keys::KEYS.iter() {
         writeln!(out, "| `{}` | {} | {} |", key.path, key.form.name(), key.about).unwrap();
     }
     out

@@ -1,10 +1,10 @@
 //! The door of the shared bodies that leads through the Rust API.
 
-use kandinsky::image::{Picture, Size};
-use kandinsky::progress::{Observer, PreviewKind, Previews};
-use kandinsky::request::{Blend, Frame, Generator, Input, Part, PriorKind, Profile, Seam, Start, Subject};
-use kandinsky::runtime::RuntimeOptions;
-use kandinsky::{Engine, Error, Request, metadata};
+use kandinsky::internal::metadata;
+use kandinsky::{
+    Blend, Engine, Error, Frame, Generator, Input, Observer, Part, Picture, PreviewKind, Previews, PriorKind,
+    Profile, Request, RuntimeOptions, Seam, Size, Start, Subject,
+};
 
 #[allow(clippy::duplicate_mod, reason = "the bodies are run through each door")]
 #[path = "bodies.rs"]

@@ -1,12 +1,11 @@
 //! Golden components: each graph, and the split ones together, against the reference's modules.
 
 use crate::golden::{Case, close};
-use kandinsky::Engine;
-use kandinsky::component::text::{ClipText, MultilingualText};
-use kandinsky::component::unet::{self, StepInputs, UnetVariant};
-use kandinsky::component::{Networks, movq, prior};
-use kandinsky::error::Result as Outcome;
-use kandinsky::tensor::{Tensor, concat, rows};
+use kandinsky::internal::component::text::{ClipText, MultilingualText};
+use kandinsky::internal::component::unet::{self, StepInputs, UnetVariant};
+use kandinsky::internal::component::{Networks, movq, prior};
+use kandinsky::internal::tensor::{concat, rows};
+use kandinsky::{Engine, Result as Outcome, Tensor};
 use kandinsky_models::Component;
 use ndarray::{ArrayD, Axis, IxDyn};
 
@@ -87,7 +86,7 @@ fn clip_text(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
 
 fn clip_vision(networks: &mut Networks, case: &Case) -> Outcome<Outputs> {
     let pixels = case.need("in.pixel_values");
-    let zero = kandinsky::component::image_encoder::encode_zeros(networks)?;
+    let zero = kandinsky::internal::component::image_encoder::encode_zeros(networks)?;
     let inputs = [("pixels", (&pixels).into())];
     let [embed, hidden] = networks.call_f32(Component::ImageEncoder, &inputs, ["embed", "hidden"])?;
     Ok(vec![("out.image_embeds", embed), ("out.last_hidden_state", hidden), ("out.zero_image_embeds", zero)])

@@ -1,6 +1,7 @@
 //! Golden values of the reference: an index of cases and a safetensors file each.
 
-use kandinsky::tensor::{Tensor, tensor};
+use kandinsky::Tensor;
+use kandinsky::internal::tensor::tensor;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

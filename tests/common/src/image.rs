@@ -1,8 +1,7 @@
 //! Golden pictures: CLIP's preparation, MoVQ's input and masks.
 
-use kandinsky::image::{Mask, Picture, clip, mask, movq};
-use kandinsky::request::Size;
-use kandinsky::tensor::Tensor;
+use kandinsky::internal::image::{clip, mask, movq};
+use kandinsky::{Mask, Picture, Size, Tensor};
 use kandinsky_models::manifest::ClipImage;
 use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, SafeTensors};

@@ -1,9 +1,9 @@
 //! Any graph on numbers made up for its inputs, by its manifest, and how far its outputs are from others.
 
-use kandinsky::error::Result;
-use kandinsky::rng::{Normals, TorchCpu};
-use kandinsky::runtime::{GraphSource, Runtime};
-use kandinsky::tensor::{Input, Tensor, Value};
+use kandinsky::internal::rng::{Normals, TorchCpu};
+use kandinsky::internal::runtime::{GraphSource, Runtime};
+use kandinsky::internal::tensor::{Input, Value};
+use kandinsky::{Result, Tensor};
 use kandinsky_models::manifest::{Dtype, Port};
 use ndarray::{ArrayD, IxDyn};
 

@@ -58,7 +58,7 @@ pub fn export_from(folder: &Path, origin: Origin, out: &Path) {
 /// Exports what a request asks for, with the constants that the program would compute.
 pub fn export_baked(request: &Request) {
     let baked = kandinsky_export::export_then(request, &mut |_| Ok(()), &mut |folder| {
-        kandinsky::bake::constants(folder).map_err(Box::from)
+        kandinsky::internal::bake::constants(folder).map_err(Box::from)
     });
     baked.unwrap_or_else(|e| panic!("{e}"));
 }

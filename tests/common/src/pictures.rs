@@ -1,8 +1,7 @@
 //! Pictures of tests: made here, or files of `tests/pictures` and what they must decode to.
 
-use kandinsky::Result;
-use kandinsky::image::{Picture, Rgb};
-use kandinsky::request::{Request, ResolvedRequest, Size};
+use kandinsky::internal::image::Rgb;
+use kandinsky::{Picture, Request, ResolvedRequest, Result, Size};
 use std::path::{Path, PathBuf};
 
 /// A picture of many edges, the same everywhere.

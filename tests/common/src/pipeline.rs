@@ -1,18 +1,15 @@
 //! Golden pipelines: the prior's and the decoder's whole loops against diffusers'.
 
 use crate::golden::{Case, close, close_abs};
-use kandinsky::guidance::Guidance;
-use kandinsky::pipeline::{self, RunContext, Sides, start};
-use kandinsky::progress::Observer;
-use kandinsky::request::{Part, Seam};
-use kandinsky::rng::TorchCpu;
-use kandinsky::sampler::{self, Choice, Role, Shared};
-use kandinsky::stage::denoise::{self, Condition, DenoiseRun};
-use kandinsky::stage::encode::Encoder;
-use kandinsky::stage::prior::{self, PriorRun, PriorText};
-use kandinsky::tensor::{Tensor, concat, repeat, rows};
-use kandinsky::timing::Timings;
-use kandinsky::{Engine, Request};
+use kandinsky::internal::guidance::Guidance;
+use kandinsky::internal::pipeline::{self, RunContext, Sides, start};
+use kandinsky::internal::rng::TorchCpu;
+use kandinsky::internal::sampler::{self, Choice, Role, Shared};
+use kandinsky::internal::stage::denoise::{self, Condition, DenoiseRun};
+use kandinsky::internal::stage::encode::Encoder;
+use kandinsky::internal::stage::prior::{self, PriorRun, PriorText};
+use kandinsky::internal::tensor::{concat, repeat, rows};
+use kandinsky::{Engine, Observer, Part, Request, Seam, Tensor, Timings};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -81,7 +78,7 @@ pub fn prior(engine: &Engine, case: &Case) -> Check {
                 start: case.find("in.latents"),
             };
             let drawn = prior::sample(networks, &text, engine.constants(), run, &mut Observer::default())?;
-            let zero = kandinsky::component::image_encoder::encode_zeros(networks)?;
+            let zero = kandinsky::internal::component::image_encoder::encode_zeros(networks)?;
             Ok((drawn, zero))
         })
         .map_err(|e| e.to_string())?;
@@ -253,8 +250,9 @@ pub fn image_embeds(engine: &Engine, case: &Case) -> Check {
     let file = case.folder.join(case.params["image"].as_str().unwrap());
     let request = Request::variation(file).size(64, 64).steps(1).prior_steps(2).seed(0);
     let outcome = engine.run_all(&request, &mut Observer::default()).map_err(|e| e.to_string())?;
-    let zero =
-        engine.with_networks(kandinsky::component::image_encoder::encode_zeros).map_err(|e| e.to_string())?;
+    let zero = engine
+        .with_networks(kandinsky::internal::component::image_encoder::encode_zeros)
+        .map_err(|e| e.to_string())?;
     close("out.image_embeds", &outcome.image_embeds, &case.need("out.image_embeds"), COMPONENT)?;
     close("out.zero", &zero, &case.need("out.zero"), COMPONENT)?;
     Ok(2)
@@ -328,7 +326,8 @@ pub fn seeds(engine: &Engine, case: &Case) -> Check {
 fn decoded(engine: &Engine, case: &Case) -> Result<(), String> {
     let latents = case.need("out.latents");
     let decode = |latents: Tensor| {
-        let pixels = engine.with_networks(|networks| kandinsky::component::movq::decode(networks, &latents));
+        let pixels =
+            engine.with_networks(|networks| kandinsky::internal::component::movq::decode(networks, &latents));
         pixels.map_err(|e| e.to_string())
     };
     let pixels = decode(latents.clone())?;

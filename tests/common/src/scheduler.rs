@@ -1,13 +1,12 @@
 //! Golden trajectories of schedulers, and torch's random numbers.
 
 use crate::golden::{Case, close, close_abs};
-use kandinsky::error::Result as Outcome;
-use kandinsky::image::mask::prepare_mask;
-use kandinsky::profile::Profile;
-use kandinsky::rng::{Generator, Normals, TorchCpu, TorchCuda};
-use kandinsky::sampler::{self, Choice, Denoiser, Noise, Role, Sampler, Step, Steps};
-use kandinsky::schedule::{Schedule, SchedulerConfig};
-use kandinsky::tensor::{Tensor, tensor};
+use kandinsky::internal::image::mask::prepare_mask;
+use kandinsky::internal::rng::{Normals, TorchCpu, TorchCuda};
+use kandinsky::internal::sampler::{self, Choice, Denoiser, Noise, Role, Sampler, Step, Steps};
+use kandinsky::internal::schedule::{Schedule, SchedulerConfig};
+use kandinsky::internal::tensor::tensor;
+use kandinsky::{Generator, Profile, Result as Outcome, Tensor};
 use ndarray::Axis;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -214,7 +213,7 @@ pub fn original(case: &Case) -> Check {
     if let Some(first) = params["init_step"].as_i64() {
         let mut times = sampler.timesteps().to_vec();
         times.dedup(); // PLMS calls twice at its second timestep
-        let skip = sampler::above(&times, i32::try_from(first).unwrap());
+        let skip = times.iter().filter(|t| f64::from(**t) > f64::from(i32::try_from(first).unwrap())).count();
         sampler = build(&Choice { skip, ..whole })?;
     }
     let model_times = case.need("x.model_t").index_axis(Axis(1), 0).to_owned();

@@ -1,7 +1,7 @@
 //! Values on and beyond the limits of a setting, made of what it takes, for tests of every front end.
 
-use kandinsky::limits::{self, Limit};
-use kandinsky::request::settings::Shape;
+use kandinsky::internal::limits::{self, Limit};
+use kandinsky::internal::request::settings::Shape;
 use serde_json::{Value, json};
 
 /// A value of a setting and the verdict on it.

@@ -1,7 +1,7 @@
 //! Golden ids of both tokenisers.
 
-use kandinsky::error::Kind;
-use kandinsky::text::{Tokenizers, Tokens};
+use kandinsky::Kind;
+use kandinsky::internal::text::{Tokenizers, Tokens};
 use kandinsky_models::{Folder, manifest};
 use serde::Deserialize;
 use std::path::Path;
