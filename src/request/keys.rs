@@ -1,45 +1,13 @@
 //! The keys of a request, which are the paths of its JSON: how a front end that has keys and texts alone, such as
 //! the C library, sets what the table of settings holds.
 
+pub use super::form::Form;
+use super::form::SHOWN;
 use super::settings::{SETTINGS, Setting, Shape};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
-
-/// What a setting takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// A text, as it is.
-    Text,
-    /// A whole number.
-    Whole,
-    /// A number.
-    Real,
-    /// `true` or `false`.
-    Switch,
-    /// A list of whole numbers, such as `[1,2]`.
-    List,
-    /// A picture: the path of its file.
-    Picture,
-    /// Width and height, such as `512x768`.
-    Size,
-}
-
-impl Form {
-    /// What it takes, for messages and docs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Text => "a text",
-            Self::Whole => "a whole number",
-            Self::Real => "a number",
-            Self::Switch => "true or false",
-            Self::List => "a list of whole numbers such as [1,2]",
-            Self::Picture => "a picture: the path of its file",
-            Self::Size => "a size such as 512x768",
-        }
-    }
-}
 
 /// A key of a request.
 #[derive(Debug)]
@@ -227,9 +195,6 @@ fn unknown(at: &[&str], name: &str) -> Error {
     };
     bad(format!("a request has no key {path:?}; {hint}"))
 }
-
-/// Letters of a name or a value that a message shows.
-pub(super) const SHOWN: usize = 40;
 
 /// The known name that a mistyped one is nearest to, where one is near.
 fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {

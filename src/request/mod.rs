@@ -5,6 +5,7 @@
 //! composes: a mix can condition an inpainting, a negative prompt goes with anything.
 
 mod aspect;
+mod form;
 mod input;
 pub mod json;
 pub mod keys;

@@ -1,7 +1,7 @@
 //! What a picture starts from, and what conditions it.
 
 use super::Input;
-use super::settings::finite_or_named;
+use super::form::finite_or_named;
 use crate::image::Size;
 use serde::{Deserialize, Serialize};
 

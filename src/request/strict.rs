@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
         while let Some(name) = access.next_key::<String>()? {
             let value = access.next_value_seed(Reader { twice: &mut *self.twice })?;
             if object.contains_key(&name) {
-                self.twice.get_or_insert_with(|| name.chars().take(super::keys::SHOWN).collect());
+                self.twice.get_or_insert_with(|| name.chars().take(super::form::SHOWN).collect());
             }
             object.insert(name, value);
         }

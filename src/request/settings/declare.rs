@@ -11,7 +11,7 @@
 /// name: Type => Resolved = default, shape, under heading, |argument: Type| value;
 /// ```
 ///
-/// `=> Resolved` stands where the model fills in what is not set: `resolved::settle::name` says how. `under` names
+/// `=> Resolved` stands where the model fills in what is not set: `settle::name` says how. `under` names
 /// the heading of its help. The last part is the builder's method; without it there is none, or it is written by
 /// hand.
 macro_rules! settings {

@@ -6,7 +6,6 @@ use crate::priors::PriorKind;
 use crate::profile::Profile;
 use crate::request::{Blend, Input, Part, Start};
 use crate::rng::Generator;
-use serde::Serializer;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -78,12 +77,6 @@ impl Field for Option<f64> {
 /// A number in JSON; one that is not finite, which JSON cannot hold, as its name.
 fn number(x: f64) -> Value {
     serde_json::Number::from_f64(x).map_or_else(|| x.to_string().into(), Value::Number)
-}
-
-/// For fields of what a mix and a start hold.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-pub(in crate::request) fn finite_or_named<S: Serializer>(x: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    if x.is_finite() { serializer.serialize_f64(*x) } else { serializer.serialize_str(&x.to_string()) }
 }
 
 /// A message of the JSON reader as one short line.

@@ -1,6 +1,8 @@
 //! The settings of a request, each spelt once. Everything else that knows a setting is derived from this list: the
 //! Rust builder, JSON and its schema, the keys of the C library, the options of the command line, the docs.
 
+mod settle;
+
 use super::declare::settings;
 use super::shape::{Shape, Words};
 use super::{Field, Setting};
@@ -10,7 +12,6 @@ use crate::image::Size;
 use crate::limits;
 use crate::priors::PriorKind;
 use crate::profile::Profile;
-use crate::request::resolved::settle;
 use crate::request::{ASPECTS, Blend, Input, Part, Start};
 use crate::rng::Generator;
 use crate::sampler::{Role, SAMPLERS};

@@ -8,7 +8,6 @@
 mod declare;
 mod field;
 pub mod list;
-pub mod members;
 pub mod reference;
 pub mod schema;
 pub mod shape;
@@ -21,7 +20,7 @@ pub use shape::{Shape, Words};
 use super::Request;
 use crate::error::{Error, Kind, Result};
 use field::Field;
-pub(super) use field::{finite_or_named, one_line};
+pub(super) use field::one_line;
 use serde_json::Value;
 
 /// A setting of a request.

@@ -1,7 +1,7 @@
 //! The page of the docs on settings, `docs/settings.md`.
 
-use super::members::Member;
 use super::shape::Shape;
+use super::shape::members::Member;
 use super::{Flag, SETTINGS, Setting};
 use std::fmt::Write;
 

@@ -1,7 +1,7 @@
 //! JSON Schema (draft 2020-12) of a request, for whoever writes one by program.
 
-use super::members::{MIX, Member, START};
 use super::shape::Shape;
+use super::shape::members::{MIX, Member, START};
 use super::{SETTINGS, Setting};
 use crate::limits;
 use serde_json::{Map, Value, json};

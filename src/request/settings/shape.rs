@@ -1,9 +1,11 @@
 //! What a setting takes: its type with its range.
 
-use super::members::{MIX, Member, START};
+pub mod members;
+
 use crate::limits::{self, Limit};
-use crate::request::keys::Form;
+use crate::request::form::Form;
 use crate::text::Prompt;
+use members::{MIX, Member, START};
 
 /// What a setting takes.
 #[derive(Debug)]

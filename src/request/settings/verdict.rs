@@ -1,11 +1,11 @@
 //! Whether a setting may have a value: one function with one sentence for every front end.
 
-use super::members::{MIX, Member, START};
 use super::shape::Shape;
+use super::shape::members::{MIX, Member, START};
 use crate::error::{Error, Kind, Result};
 use crate::guidance::Interval;
 use crate::limits::{self, Limit};
-use crate::request::keys;
+use crate::request::form::SHOWN;
 use crate::text;
 use serde_json::{Map, Value};
 use std::fmt::Display;
@@ -161,7 +161,7 @@ fn check_members(
 /// A value as a sentence shows it.
 fn shown(value: &Value) -> String {
     let text = value.to_string();
-    let mut short: String = text.chars().take(keys::SHOWN).collect();
+    let mut short: String = text.chars().take(SHOWN).collect();
     if short.len() < text.len() {
         short.push('…');
     }

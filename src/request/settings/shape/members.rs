@@ -1,6 +1,6 @@
 //! What a mix and a start hold: settings below a setting, each spelt once.
 
-use super::shape::{Shape, Words};
+use super::{Shape, Words};
 use crate::limits;
 use crate::text::Prompt;
 
