@@ -2,6 +2,7 @@
 //! the C interface.
 
 use std::path::Path;
+use std::sync::Arc;
 
 /// The result of anything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -170,13 +171,16 @@ impl Kind {
 }
 
 /// A failure: its kind and one lower-case sentence that names the value and the limit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Error {
     kind: Kind,
     message: String,
     stage: Option<&'static str>,
-    cause: Option<String>,
+    cause: Option<Cause>,
 }
+
+/// What brought a failure about; shared, since a failure is told to everyone who waits.
+type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 impl Error {
     /// A failure of `kind`, told in `message`.
@@ -191,13 +195,13 @@ impl Error {
             _ => Kind::Io,
         };
         Self::new(kind, format!("{} cannot be {verb}: {source}", path.display()))
-            .caused_by(source.to_string())
+            .caused_by(std::io::Error::new(source.kind(), source.to_string()))
     }
 
-    /// The same failure, which another one brought about.
+    /// The same failure, which another one brought about: an error, or words.
     #[must_use]
-    pub fn caused_by(mut self, cause: impl Into<String>) -> Self {
-        self.cause = Some(cause.into());
+    pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(Arc::from(cause.into()));
         self
     }
 
@@ -208,9 +212,9 @@ impl Error {
         self
     }
 
-    /// What brought it about, where that is known.
-    pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+    /// What brought it about, in words, where that is known; [`source`](std::error::Error::source) has it as an error.
+    pub fn cause(&self) -> Option<String> {
+        self.cause.as_ref().map(ToString::to_string)
     }
 
     /// The stage of the picture that failed, where one was under way.
@@ -230,7 +234,21 @@ impl std::fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let cause = self.cause.as_deref()?;
+        Some(cause)
+    }
+}
+
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        let told = |error: &Self| (error.kind, error.stage, error.cause());
+        told(self) == told(other) && self.message == other.message
+    }
+}
+
+impl Eq for Error {}
 
 impl From<kandinsky_models::Error> for Error {
     fn from(error: kandinsky_models::Error) -> Self {
@@ -241,5 +259,26 @@ impl From<kandinsky_models::Error> for Error {
             _ => Kind::BadModel,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn the_cause_is_a_source_that_can_be_told_apart() {
+        let source = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let error = Error::io(Path::new("a.png"), "written", &source);
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<std::io::Error>()).unwrap();
+        assert_eq!(cause.kind(), std::io::ErrorKind::PermissionDenied);
+        assert_eq!(error.cause(), Some(source.to_string()));
+        assert_eq!(error.clone(), error);
+        assert!(Error::new(Kind::Internal, "x").source().is_none());
+        assert_eq!(
+            Error::new(Kind::Internal, "x").caused_by("a word").source().unwrap().to_string(),
+            "a word"
+        );
     }
 }

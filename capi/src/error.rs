@@ -32,13 +32,13 @@ fn get(
 ) -> Result<()> {
     let failure = error.object()?;
     let key = key.text(key_length, limits::KEY_BYTES, "key")?;
-    let message = failure.error.to_string();
+    let (message, cause) = (failure.error.to_string(), failure.error.cause());
     let text = match key.as_str() {
         "message" => message.as_str(),
         "kind" => failure.error.kind().name(),
         "call" => failure.call,
         "stage" => failure.error.stage().unwrap_or_default(),
-        "cause" => failure.error.cause().unwrap_or_default(),
+        "cause" => cause.as_deref().unwrap_or_default(),
         _ => {
             let message = format!("an error has no {key:?}; it has message, kind, call, stage and cause");
             return Err(Error::new(Kind::BadRequest, message));

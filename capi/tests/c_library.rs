@@ -288,7 +288,7 @@ fn the_examples_are_clean_under_valgrind() {
     let model = quick_model(installed);
     let arguments = [model.clone(), here.path().join("picture.png")];
     let compile = |name, compiler, standard, file| {
-        installed.program(name, compiler, &[standard, path(&root().join("examples").join(file))])
+        installed.program(name, compiler, &[standard, path(&root().join("capi/examples").join(file))])
     };
     let mut programs = vec![(compile("draw_v", "gcc", "-std=c99", "c/draw.c"), &[][..])];
     if std::env::var_os("KANDINSKY_C_LONG").is_some() {

@@ -92,7 +92,7 @@ pub enum State {
     Stale,
     /// Its files are not those of its note.
     Damaged,
-    /// Its making was cut short, or is under way.
+    /// Its making was cut first_line, or is under way.
     Unfinished,
 }
 

@@ -238,13 +238,29 @@ fn checked(source: &GraphSource, outputs: Vec<(String, Value)>) -> Result<Vec<(S
     Ok(outputs)
 }
 
-/// A runtime's message as one short line without paths: runtimes tell of source files and stacks.
-fn short(message: &str) -> String {
+/// The first line of a runtime's message, short and without the paths of its sources. Names of nodes are kept, which are
+/// paths in the network, such as `down_blocks.0/conv`.
+fn first_line(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
-    let words = line.split_whitespace().filter(|word| !word.contains('/') && !word.contains('\\'));
+    let is_file = |word: &str| word.starts_with('/') || word.contains('\\') || word.contains(".cc:");
+    let words = line.split_whitespace().filter(|word| !is_file(word));
     let mut text = words.collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = text.char_indices().nth(200) {
         text.truncate(end);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_line;
+
+    #[test]
+    fn a_first_line_names_the_node_and_no_source_file() {
+        let told = "Non-zero status code returned while running Add node. Name:'down_blocks.0/resnets.1/add' Status \
+                    Message: /onnxruntime_src/core/math/element_wise_ops.h:540 axis == 1 was false\nstack";
+        let line = first_line(told);
+        assert!(line.contains("Name:'down_blocks.0/resnets.1/add'") && line.contains("axis == 1"), "{line}");
+        assert!(!line.contains("onnxruntime_src") && !line.contains("stack"), "{line}");
+    }
 }

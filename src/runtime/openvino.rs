@@ -9,7 +9,7 @@ use super::entry::{Availability, Opening, RuntimeEntry, Tier};
 use super::library::{self, Library};
 use super::precision::{BF16_FEATURES, bf16_feature};
 use super::{
-    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, short, threads,
+    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, first_line, threads,
 };
 use crate::error::{Error, Kind, Result};
 use crate::residency::Rates;
@@ -81,7 +81,7 @@ impl OpenVino {
         load(&library)?;
         let threads = threads(options);
         let unusable = |e: String| {
-            let (path, reason) = (library.path.display(), short(&e));
+            let (path, reason) = (library.path.display(), first_line(&e));
             Error::new(Kind::NoRuntime, format!("{path} cannot be used: {reason}"))
         };
         let mut core = Core::new().map_err(|e| unusable(e.to_string()))?;
@@ -178,8 +178,8 @@ impl Graph for OpenVinoGraph {
         }
         let component = self.source.component;
         let fault = |e: InferenceError| {
-            let reason = short(&e.to_string());
-            Error::new(Kind::RuntimeFault, format!("{component} failed on openvino: {reason}"))
+            let reason = first_line(&e.to_string());
+            Error::new(Kind::RuntimeFault, format!("{component} failed on openvino: {reason}")).caused_by(e)
         };
         let Some((_, request)) = &mut self.compiled else {
             return Err(Error::new(Kind::Internal, format!("{component} is not compiled")));
@@ -203,8 +203,8 @@ impl OpenVinoGraph {
         self.compiled = None;
         let (component, path) = (self.source.component, self.source.path.display().to_string());
         let refused = |e: InferenceError| {
-            let reason = short(&e.to_string());
-            Error::new(Kind::BadModel, format!("openvino refuses {component}: {reason}"))
+            let reason = first_line(&e.to_string());
+            Error::new(Kind::BadModel, format!("openvino refuses {component}: {reason}")).caused_by(e)
         };
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
         let mut model = core.read_model_from_file(&path, "").map_err(refused)?;
@@ -311,7 +311,7 @@ fn load(library: &Library) -> Result<()> {
     }
     openvino_sys::library::load_from(library.path.clone()).map_err(|reason| {
         let path = library.path.display();
-        Error::new(Kind::NoRuntime, format!("{path} cannot be loaded: {}", short(&reason)))
+        Error::new(Kind::NoRuntime, format!("{path} cannot be loaded: {}", first_line(&reason)))
     })?;
     *loaded = Some(library.path.clone());
     Ok(())

@@ -10,8 +10,8 @@ use super::ort_value::{lent, taken};
 use super::profiled::Profiled;
 use super::provider::{self, cuda::Cuda, key, tensorrt};
 use super::{
-    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, ort_compiled, short,
-    threads,
+    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, first_line,
+    ort_compiled, threads,
 };
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Input, Value};
@@ -234,8 +234,9 @@ impl Ort {
             session(environment, source, providers, log, self.options.profile.as_deref()).map_err(|e| {
                 let kind = if self.provider == Provider::Cpu { Kind::BadModel } else { Kind::NoRuntime };
                 let (component, provider) = (source.component, self.provider.name());
-                let reason = short(&e.to_string());
+                let reason = first_line(&e.to_string());
                 Error::new(kind, format!("onnx runtime refuses {component} on {provider}: {reason}"))
+                    .caused_by(e)
             })
         })
     }
@@ -295,7 +296,7 @@ impl Ort {
         if !self.caches(source) {
             return Ok(None);
         }
-        let told = |e: ort::Error| Error::new(Kind::RuntimeFault, short(&e.to_string()));
+        let told = |e: ort::Error| Error::new(Kind::RuntimeFault, first_line(&e.to_string()));
         with_environment(&self.library, self.threads, |environment| {
             let compile = |graph: &Path, data: &str| {
                 ort_compiled::compile(environment, source, graph, data).map_err(told)
@@ -354,8 +355,9 @@ impl Graph for OrtGraph {
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<(String, Value)>> {
         let component = self.source.component;
         let fault = |e: ort::Error| {
-            let reason = short(&e.to_string());
+            let reason = first_line(&e.to_string());
             Error::new(Kind::RuntimeFault, format!("{component} failed on onnx runtime: {reason}"))
+                .caused_by(e)
         };
         let ordered = arranged(&self.source, inputs)?;
         let mut fed: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(ordered.len());

@@ -7,7 +7,7 @@
 use super::ort_value::taken;
 use super::provider::Provider;
 use super::shapes::Symbols;
-use super::{Graph, GraphSource, checked, fits, short};
+use super::{Graph, GraphSource, checked, first_line, fits};
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Input, TensorView, Value, row_major};
 use kandinsky_models::manifest::Port;
@@ -170,8 +170,9 @@ impl BoundGraph {
     }
 
     fn fault(&self, error: &ort::Error) -> Error {
-        let (component, reason) = (self.source.component, short(&error.to_string()));
+        let (component, reason) = (self.source.component, first_line(&error.to_string()));
         Error::new(Kind::RuntimeFault, format!("{component} failed on onnx runtime: {reason}"))
+            .caused_by(error.to_string())
     }
 }
 

@@ -1,7 +1,7 @@
 //! ONNX Runtime's environment: made once a process, with the library and the threads of the first call.
 
+use super::first_line;
 use super::library::Library;
-use super::short;
 use crate::error::{Error, Kind, Result};
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use std::sync::{Mutex, PoisonError};
@@ -49,7 +49,7 @@ pub(super) fn with_environment<T>(
 fn load(library: &Library, threads: usize) -> Result<Environment> {
     let refused = |reason: String| {
         let path = library.path.display();
-        Error::new(Kind::NoRuntime, format!("{path} cannot be loaded: {}", short(&reason)))
+        Error::new(Kind::NoRuntime, format!("{path} cannot be loaded: {}", first_line(&reason)))
     };
     let builder = ort::init_from(&library.path).map_err(|e| refused(e.to_string()))?;
     // Several sessions share one pool, and threads that wait must not burn what others need.

@@ -2,7 +2,7 @@
 
 use super::entry::{Availability, RuntimeEntry, Tier};
 use super::{
-    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, short, threads,
+    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, first_line, threads,
 };
 use crate::error::{Error, Kind, Result};
 use crate::residency::Rates;
@@ -54,8 +54,8 @@ impl Runtime for Tract {
 
     fn open(&self, source: &GraphSource) -> Result<Box<dyn Graph>> {
         let refused = |e: tract_onnx::prelude::TractError| {
-            let reason = short(&format!("{e:#}"));
-            Error::new(Kind::BadModel, format!("tract refuses {}: {reason}", source.component))
+            let reason = first_line(&format!("{e:#}"));
+            Error::new(Kind::BadModel, format!("tract refuses {}: {reason}", source.component)).caused_by(e)
         };
         let model = tract_onnx::onnx().model_for_path(&source.path).map_err(refused)?;
         let source = source.clone();
@@ -96,8 +96,8 @@ impl Graph for TractGraph {
         let shapes: Vec<Vec<usize>> = ordered.iter().map(|(_, value)| value.shape().to_vec()).collect();
         let component = self.source.component;
         let fault = |e: tract_onnx::prelude::TractError| {
-            let reason = short(&format!("{e:#}"));
-            Error::new(Kind::RuntimeFault, format!("{component} failed on tract: {reason}"))
+            let reason = first_line(&format!("{e:#}"));
+            Error::new(Kind::RuntimeFault, format!("{component} failed on tract: {reason}")).caused_by(e)
         };
         let values: Result<TVec<TValue>> = ordered.iter().map(|(_, value)| into_tract(value)).collect();
         let values = values?;
@@ -146,7 +146,7 @@ fn into_tract(input: &Input<'_>) -> Result<TValue> {
         Input::F32(array) => TractTensor::from_shape(array.shape(), &row_major(array)),
         Input::I64(array) => TractTensor::from_shape(array.shape(), &row_major(array)),
     };
-    let failed = |e: tract_onnx::prelude::TractError| Error::new(Kind::Internal, short(&e.to_string()));
+    let failed = |e: tract_onnx::prelude::TractError| Error::new(Kind::Internal, first_line(&e.to_string()));
     made.map(IntoTValue::into_tvalue).map_err(failed)
 }
 
