@@ -29,7 +29,7 @@
 //! runs them. From `main` to the loop: `cli/src/main.rs` → `cli/src/draw.rs` → `engine` → `pipeline` →
 //! `stage::denoise`.
 //!
-//! A [`Job`](jobs::Job) is a request on a thread of its own or of a [`Worker`](jobs::Worker), in a fair queue before
+//! A [`Job`] is a request on a thread of its own or of a [`Worker`](jobs::Worker), in a fair queue before
 //! its engine, which can be watched, waited for and cancelled.
 //!
 //! The command line, the C library and whatever else asks for pictures are crates of their own above this one.

@@ -8,7 +8,7 @@ use crate::limits;
 /// repainted area `drawn` fades in from its edge; 0 is a hard edge. The metadata are those of `drawn`.
 ///
 /// # Errors
-/// When the three are not of one size, or the feather is beyond [`limits::FEATHER`].
+/// When the three are not of one size, or the feather is beyond `limits::FEATHER`.
 pub fn composite(original: &Picture, drawn: &Picture, mask: &Mask, feather: usize) -> Result<Picture> {
     limits::FEATHER.check(feather)?;
     mask.check(original)?;

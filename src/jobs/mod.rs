@@ -18,7 +18,7 @@
 //!
 //! A job goes from [`State::New`] to [`State::Queued`] by [`Job::start`], [`Job::run`] or [`Worker::submit`], to
 //! [`State::Running`] when its turn comes, and ends as done, failed or cancelled; it never goes back. The turns are
-//! the engine's own ([`crate::turns`]): jobs, [`Engine::run_all`](crate::Engine::run_all) and all else that wants the
+//! the engine's own (`turns`): jobs, [`Engine::run_all`](crate::Engine::run_all) and all else that wants the
 //! networks stand in the one queue.
 
 mod draw;

@@ -10,7 +10,7 @@ pub const ASPECTS: [(&str, (usize, usize)); 5] =
 /// The size of about the model's own area with a named aspect ratio, in multiples of `multiple` pixels.
 ///
 /// # Errors
-/// When the name is not in [`ASPECTS`].
+/// When the name is not in `ASPECTS`.
 pub fn aspect_size(name: &str, area: usize, multiple: usize) -> Result<Size> {
     let Some((_, (w, h))) = ASPECTS.iter().find(|(known, _)| *known == name) else {
         let known: Vec<_> = ASPECTS.iter().map(|(name, _)| *name).collect();

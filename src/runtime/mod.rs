@@ -122,7 +122,7 @@ pub trait Graph: Send {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RuntimeOptions {
-    /// One of [`names`]; empty is [`AUTO`].
+    /// One of [`names`]; empty is `AUTO`.
     pub runtime: String,
     /// What the networks compute in.
     pub precision: Precision,

@@ -163,7 +163,7 @@ impl Format {
     /// The same format at another quality, which only JPEG has.
     ///
     /// # Errors
-    /// [`Kind::BadRequest`] for another format, or a quality outside [`limits::QUALITY`].
+    /// [`Kind::BadRequest`] for another format, or a quality outside `limits::QUALITY`.
     pub fn with_quality(self, quality: usize) -> Result<Self> {
         limits::QUALITY.check(quality)?;
         match (self, u8::try_from(quality)) {
