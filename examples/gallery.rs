@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example gallery -- docs/gallery`
 
-use kandinsky::{Blend, Engine, Frame, Part, Picture, Request, Seam, Size};
+use kandinsky::{Blend, Compositing, Engine, Frame, Part, Picture, Request, Size};
 use std::path::{Path, PathBuf};
 
 type Done<T> = Result<T, Box<dyn std::error::Error>>;
@@ -99,7 +99,7 @@ fn inpainting(engine: &Engine, [apple, cat]: [&Picture; 2]) -> Done<Vec<Picture>
         pictures.extend([picture.clone(), Picture::new(picture.size(), hole)?]);
         for prompt in ["", text] {
             let request = Request::text_to_image(prompt).inpaint(picture.clone(), mask.clone());
-            pictures.push(engine.run(request.seam(Seam { feather: 4, decoded: false }).seed(4))?);
+            pictures.push(engine.run(request.seam(Compositing { feather: 4, decoded: false }).seed(4))?);
         }
     }
     Ok(pictures)

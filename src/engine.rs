@@ -144,7 +144,8 @@ impl Engine {
     pub fn run(&self, request: Request) -> Result<Picture> {
         let pictures = request.prompt.len().saturating_mul(request.count);
         if pictures != 1 {
-            let message = format!("{pictures} pictures were asked of a call that draws 1");
+            let message =
+                format!("run() returns one picture but the request asks for {pictures}; use run_all()");
             return Err(Error::new(Kind::BadRequest, message));
         }
         let outcome = self.run_all(&request, &mut Observer::default())?;
@@ -227,15 +228,15 @@ impl Engine {
     /// The plan of a request. Without a limit of the caller's the machine's spare memory is one, and a request that needs
     /// more is tried as sparingly as it can be.
     fn planned(&self, networks: &mut Networks, resolved: &ResolvedRequest, previewed: bool) -> Result<Plan> {
-        let turns = memory_estimate::turns(networks.folder(), &self.constants, resolved, previewed)?;
+        let phases = memory_estimate::phases(networks.folder(), &self.constants, resolved, previewed)?;
         let before = networks.opened().into_iter().collect();
         let base = networks.base();
-        let costs = memory_estimate::costs(networks, &turns, resolved)?;
+        let footprints = memory_estimate::footprints(networks, &phases, resolved)?;
         let spare = || {
             let spare = system::available()?.saturating_add(system::resident().unwrap_or(0));
-            Some(spare.max(residency::least(&turns, &costs, base)))
+            Some(spare.max(residency::least(&phases, &footprints, base)))
         };
-        residency::plan(&turns, &costs, &before, base, self.memory.or_else(spare))
+        residency::plan(&phases, &footprints, &before, base, self.memory.or_else(spare))
     }
 
     /// Runs `work` with the networks at its turn, for tests and measurements below the level of requests.

@@ -1,4 +1,4 @@
-//! One table of failures for every door: a kind's code is the exit code of the command line and the status of
+//! One table of failures for every front end: a kind's code is the exit code of the command line and the status of
 //! the C interface.
 
 use std::path::Path;

@@ -93,8 +93,8 @@ pub use kandinsky_models::{Component, Manifest};
 pub use progress::{CancelToken, Observer, Preview, PreviewKind, Previews, Progress, Stage};
 /// What to draw, and what it is once every number is settled.
 pub use request::{
-    Blend, Frame, Generator, Input, Interval, Part, PriorKind, Profile, Request, ResolvedRequest, Seam, Size,
-    Start, Subject,
+    Blend, Compositing, Frame, Generator, Input, Interval, Part, PriorKind, Profile, Request,
+    ResolvedRequest, Size, Start, Subject,
 };
 /// Which runtime runs the graphs, and how.
 pub use runtime::{CacheMode, Precision, RuntimeOptions};

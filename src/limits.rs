@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 /// A number that a caller may choose, and how far.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limit<T> {
-    /// The option's name, the same at every door.
+    /// The option's name, the same at every front end.
     pub name: &'static str,
     /// The least that is allowed.
     pub min: T,

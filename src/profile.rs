@@ -17,7 +17,7 @@ impl Profile {
     /// Every profile.
     pub const ALL: [Self; 2] = [Self::Diffusers, Self::Original];
 
-    /// The name at every door.
+    /// The name at every front end.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Diffusers => "diffusers",

@@ -13,7 +13,7 @@ pub enum Stage {
     /// Opening graphs.
     Load,
     /// Pictures to embeddings and latents.
-    Look,
+    EncodeImages,
     /// Text to tokens to embeddings.
     Encode,
     /// Text embedding to image embedding.
@@ -29,13 +29,13 @@ pub enum Stage {
 impl Stage {
     /// Every stage, in order.
     pub const ALL: [Self; 7] =
-        [Self::Load, Self::Look, Self::Encode, Self::Prior, Self::Denoise, Self::Decode, Self::Fit];
+        [Self::Load, Self::EncodeImages, Self::Encode, Self::Prior, Self::Denoise, Self::Decode, Self::Fit];
 
     /// The stage's name for people and for JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Load => "load",
-            Self::Look => "look",
+            Self::EncodeImages => "look",
             Self::Encode => "encode",
             Self::Prior => "prior",
             Self::Denoise => "denoise",
@@ -139,7 +139,7 @@ impl PreviewKind {
     /// Every kind, the cheapest first.
     pub const ALL: [Self; 2] = [Self::Linear, Self::Decode];
 
-    /// The name at every door.
+    /// The name at every front end.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Linear => "linear",

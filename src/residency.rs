@@ -1,7 +1,7 @@
-//! Which graphs are in memory when: a request's turns, what graphs take and a budget in, a plan out. Pure numbers.
+//! Which graphs are in memory when: a request's phases, what graphs take and a budget in, a plan out. Pure numbers.
 //!
-//! A turn is a part of a request whose graphs run side by side. A graph is held through the whole request where the budget
-//! allows it, the largest first, since those take the longest to open again; the others are opened at their turn
+//! A phase is a part of a request whose graphs run side by side. A graph is held through the whole request where the budget
+//! allows it, the largest first, since those take the longest to open again; the others are opened at their phase
 //! and closed after it.
 
 use crate::error::{Error, Kind, Result};
@@ -13,7 +13,7 @@ use std::fmt;
 
 /// What a graph takes of memory, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cost {
+pub struct Footprint {
     /// While it is open.
     pub resident: u64,
     /// Beside that, while it is being opened.
@@ -24,7 +24,7 @@ pub struct Cost {
 
 /// What a runtime makes of a graph's weights and feature maps: its row of a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rates {
+pub struct Coefficients {
     /// Memory of an open graph, in hundredths of its weights.
     pub weights: u64,
     /// The same of a graph of convolutions, whose weights are laid out anew.
@@ -45,14 +45,14 @@ pub struct Rates {
 
 /// Graphs that run side by side in a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turn {
+pub struct Phase {
     /// The stage.
     pub stage: Stage,
     /// The graphs.
     pub graphs: BTreeSet<Component>,
 }
 
-/// A turn with what is open in it.
+/// A phase with what is open in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
     /// The stage.
@@ -71,7 +71,7 @@ pub struct Step {
 /// When a request's graphs are open, and the memory that takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// The turns in order.
+    /// The phases in order.
     pub steps: Vec<Step>,
     /// Memory of the process without graphs, in bytes.
     pub base_bytes: u64,
@@ -81,44 +81,44 @@ pub struct Plan {
     pub budget_bytes: Option<u64>,
 }
 
-/// Plans `turns` for a process that takes `base` bytes without graphs. `before` are graphs that are open already;
-/// those that no turn needs stay while there is room.
+/// Plans `phases` for a process that takes `base` bytes without graphs. `before` are graphs that are open already;
+/// those that no phase needs stay while there is room.
 ///
 /// # Errors
-/// [`Kind::OutOfMemory`] where the graphs of one turn alone do not fit, with the need and the limit.
+/// [`Kind::OutOfMemory`] where the graphs of one phase alone do not fit, with the need and the limit.
 pub fn plan(
-    turns: &[Turn],
-    costs: &BTreeMap<Component, Cost>,
+    phases: &[Phase],
+    footprints: &BTreeMap<Component, Footprint>,
     before: &BTreeSet<Component>,
     base: u64,
     budget: Option<u64>,
 ) -> Result<Plan> {
     let fits = |kept: &BTreeSet<Component>| {
-        let peak = turns.iter().map(|turn| need(turn, kept, costs, base)).max().unwrap_or(base);
+        let peak = phases.iter().map(|phase| need(phase, kept, footprints, base)).max().unwrap_or(base);
         budget.is_none_or(|budget| peak <= budget)
     };
-    if let Some(turn) = turns.iter().find(|turn| {
-        let alone = need(turn, &BTreeSet::new(), costs, base);
+    if let Some(phase) = phases.iter().find(|phase| {
+        let alone = need(phase, &BTreeSet::new(), footprints, base);
         budget.is_some_and(|budget| alone > budget)
     }) {
-        return Err(refusal(turn, costs, base, budget));
+        return Err(refusal(phase, footprints, base, budget));
     }
     let mut kept = BTreeSet::new();
-    for component in by_size(turns, costs, before) {
+    for component in by_size(phases, footprints, before) {
         kept.insert(component);
         if !fits(&kept) {
             kept.remove(&component);
         }
     }
-    let steps = (0..turns.len()).map(|at| step(turns, at, (&kept, before), costs, base));
+    let steps = (0..phases.len()).map(|at| step(phases, at, (&kept, before), footprints, base));
     let steps: Vec<Step> = steps.collect();
     let peak_bytes = steps.iter().map(|step| step.bytes).max().unwrap_or(base);
     Ok(Plan { steps, base_bytes: base, peak_bytes, budget_bytes: budget })
 }
 
-/// The least budget that [`plan`] takes: what the turn that needs the most takes alone.
-pub fn least(turns: &[Turn], costs: &BTreeMap<Component, Cost>, base: u64) -> u64 {
-    turns.iter().map(|turn| need(turn, &BTreeSet::new(), costs, base)).max().unwrap_or(base)
+/// The least budget that [`plan`] takes: what the phase that needs the most takes alone.
+pub fn least(phases: &[Phase], footprints: &BTreeMap<Component, Footprint>, base: u64) -> u64 {
+    phases.iter().map(|phase| need(phase, &BTreeSet::new(), footprints, base)).max().unwrap_or(base)
 }
 
 impl Plan {
@@ -131,59 +131,70 @@ impl Plan {
 
 /// The request's graphs, the largest first, then those that are open beside them.
 fn by_size(
-    turns: &[Turn],
-    costs: &BTreeMap<Component, Cost>,
+    phases: &[Phase],
+    footprints: &BTreeMap<Component, Footprint>,
     before: &BTreeSet<Component>,
 ) -> Vec<Component> {
-    let size =
-        |component: &Component| std::cmp::Reverse(costs.get(component).map_or(0, |cost| cost.resident));
-    let mut needed: Vec<Component> = needed(turns).into_iter().collect();
+    let size = |component: &Component| {
+        std::cmp::Reverse(footprints.get(component).map_or(0, |footprint| footprint.resident))
+    };
+    let mut needed: Vec<Component> = needed(phases).into_iter().collect();
     needed.sort_by_key(size);
     let mut spare: Vec<Component> = before.iter().filter(|open| !needed.contains(open)).copied().collect();
     spare.sort_by_key(size);
     needed.into_iter().chain(spare).collect()
 }
 
-fn needed(turns: &[Turn]) -> BTreeSet<Component> {
-    turns.iter().flat_map(|turn| turn.graphs.iter().copied()).collect()
+fn needed(phases: &[Phase]) -> BTreeSet<Component> {
+    phases.iter().flat_map(|phase| phase.graphs.iter().copied()).collect()
 }
 
-/// Most memory in a turn beside which `kept` graphs are open and have run.
-fn need(turn: &Turn, kept: &BTreeSet<Component>, costs: &BTreeMap<Component, Cost>, base: u64) -> u64 {
-    let open: BTreeSet<Component> = turn.graphs.union(kept).copied().collect();
-    let of = |component: &Component| costs.get(component).copied().unwrap_or_default();
+/// Most memory in a phase beside which `kept` graphs are open and have run.
+fn need(
+    phase: &Phase,
+    kept: &BTreeSet<Component>,
+    footprints: &BTreeMap<Component, Footprint>,
+    base: u64,
+) -> u64 {
+    let open: BTreeSet<Component> = phase.graphs.union(kept).copied().collect();
+    let of = |component: &Component| footprints.get(component).copied().unwrap_or_default();
     let held: u64 = open.iter().map(|component| of(component).resident + of(component).running).sum();
     // Of the graph that is opened last nothing has run yet.
-    let opening = turn.graphs.iter().map(|c| of(c).opening.saturating_sub(of(c).running)).max().unwrap_or(0);
+    let opening = phase.graphs.iter().map(|c| of(c).opening.saturating_sub(of(c).running)).max().unwrap_or(0);
     base + held + opening
 }
 
-/// What is open at a turn: what is kept and what runs; of what is kept, what has been opened by then.
+/// Graphs open during a phase: those it runs, plus resident ones opened so far.
 fn step(
-    turns: &[Turn],
+    phases: &[Phase],
     at: usize,
     (kept, before): (&BTreeSet<Component>, &BTreeSet<Component>),
-    costs: &BTreeMap<Component, Cost>,
+    footprints: &BTreeMap<Component, Footprint>,
     base: u64,
 ) -> Step {
-    let later = needed(turns.get(at + 1..).unwrap_or_default());
-    let so_far = needed(turns.get(..=at).unwrap_or_default());
+    let later = needed(phases.get(at + 1..).unwrap_or_default());
+    let so_far = needed(phases.get(..=at).unwrap_or_default());
     let known = |component: &Component| so_far.contains(component) || before.contains(component);
     let yet_to_come = |component: &Component| later.contains(component) && !known(component);
     let held: BTreeSet<Component> = kept.iter().filter(|c| !yet_to_come(c)).copied().collect();
-    let empty = Turn { stage: Stage::Load, graphs: BTreeSet::new() };
-    let turn = turns.get(at).unwrap_or(&empty);
-    let bytes = need(turn, &held, costs, base);
-    let open = turn.graphs.union(&held).copied().collect();
-    Step { stage: turn.stage, runs: turn.graphs.clone(), open, bytes }
+    let empty = Phase { stage: Stage::Load, graphs: BTreeSet::new() };
+    let phase = phases.get(at).unwrap_or(&empty);
+    let bytes = need(phase, &held, footprints, base);
+    let open = phase.graphs.union(&held).copied().collect();
+    Step { stage: phase.stage, runs: phase.graphs.clone(), open, bytes }
 }
 
-fn refusal(turn: &Turn, costs: &BTreeMap<Component, Cost>, base: u64, budget: Option<u64>) -> Error {
-    let names = names(&turn.graphs).join(", ");
-    let (need, limit) = (need(turn, &BTreeSet::new(), costs, base), budget.unwrap_or(u64::MAX));
+fn refusal(
+    phase: &Phase,
+    footprints: &BTreeMap<Component, Footprint>,
+    base: u64,
+    budget: Option<u64>,
+) -> Error {
+    let names = names(&phase.graphs).join(", ");
+    let (need, limit) = (need(phase, &BTreeSet::new(), footprints, base), budget.unwrap_or(u64::MAX));
     let message = format!(
         "the stage {} ({names}) needs about {} MB of memory; the limit is {} MB",
-        turn.stage.name(),
+        phase.stage.name(),
         need.div_ceil(MEGA),
         limit / MEGA
     );
@@ -229,9 +240,14 @@ impl fmt::Display for Plan {
 }
 
 /// What a runtime's rates and a graph's numbers come to.
-impl Cost {
+impl Footprint {
     /// Of a graph of `weights` bytes as f32 and `text` bytes of text, whose run takes `running` bytes.
-    pub fn new(rates: &Rates, component: Component, (weights, text): (u64, u64), running: u64) -> Self {
+    pub fn new(
+        rates: &Coefficients,
+        component: Component,
+        (weights, text): (u64, u64),
+        running: u64,
+    ) -> Self {
         let share = if is_convolutional(component) { rates.convolutions } else { rates.weights };
         let of = |hundredths: u64| weights.saturating_mul(hundredths) / 100;
         Self {
@@ -256,27 +272,27 @@ mod tests {
     use super::*;
     use Component::{ImageEncoder, MovqDecoder, PriorStep, TextEncoder, UnetStep};
 
-    fn turn(stage: Stage, graphs: &[Component]) -> Turn {
-        Turn { stage, graphs: graphs.iter().copied().collect() }
+    fn phase(stage: Stage, graphs: &[Component]) -> Phase {
+        Phase { stage, graphs: graphs.iter().copied().collect() }
     }
 
-    fn turns() -> [Turn; 4] {
+    fn phases() -> [Phase; 4] {
         [
-            turn(Stage::Encode, &[TextEncoder]),
-            turn(Stage::Prior, &[PriorStep]),
-            turn(Stage::Denoise, &[UnetStep]),
-            turn(Stage::Decode, &[MovqDecoder]),
+            phase(Stage::Encode, &[TextEncoder]),
+            phase(Stage::Prior, &[PriorStep]),
+            phase(Stage::Denoise, &[UnetStep]),
+            phase(Stage::Decode, &[MovqDecoder]),
         ]
     }
 
-    fn costs() -> BTreeMap<Component, Cost> {
-        let cost = |resident, running| Cost { resident, opening: 0, running };
+    fn footprints() -> BTreeMap<Component, Footprint> {
+        let footprint = |resident, running| Footprint { resident, opening: 0, running };
         [
-            (TextEncoder, cost(10, 0)),
-            (PriorStep, cost(40, 1)),
-            (UnetStep, cost(45, 5)),
-            (MovqDecoder, cost(2, 12)),
-            (ImageEncoder, cost(12, 0)),
+            (TextEncoder, footprint(10, 0)),
+            (PriorStep, footprint(40, 1)),
+            (UnetStep, footprint(45, 5)),
+            (MovqDecoder, footprint(2, 12)),
+            (ImageEncoder, footprint(12, 0)),
         ]
         .into()
     }
@@ -288,7 +304,7 @@ mod tests {
     #[test]
     fn with_room_for_all_nothing_is_closed() {
         for budget in [None, Some(200), Some(120)] {
-            let plan = plan(&turns(), &costs(), &BTreeSet::new(), 5, budget).unwrap();
+            let plan = plan(&phases(), &footprints(), &BTreeSet::new(), 5, budget).unwrap();
             assert_eq!(plan.peak_bytes, 5 + 10 + 41 + 50 + 14);
             assert_eq!(open(&plan, 0), [TextEncoder]);
             assert_eq!(open(&plan, 3), [TextEncoder, PriorStep, UnetStep, MovqDecoder]);
@@ -297,8 +313,8 @@ mod tests {
 
     #[test]
     fn the_largest_stays_and_the_rest_come_and_go() {
-        let plan = plan(&turns(), &costs(), &BTreeSet::new(), 5, Some(98)).unwrap();
-        assert_eq!(open(&plan, 1), [PriorStep], "the text encoder is closed after its turn");
+        let plan = plan(&phases(), &footprints(), &BTreeSet::new(), 5, Some(98)).unwrap();
+        assert_eq!(open(&plan, 1), [PriorStep], "the text encoder is closed after its phase");
         assert_eq!(open(&plan, 2), [UnetStep], "beside both, MoVQ would not fit");
         assert_eq!(open(&plan, 3), [UnetStep, MovqDecoder]);
         assert_eq!(plan.peak_bytes, 5 + 50 + 14);
@@ -306,7 +322,7 @@ mod tests {
 
     #[test]
     fn with_room_for_one_each_is_alone_at_its_turn() {
-        let plan = plan(&turns(), &costs(), &BTreeSet::new(), 5, Some(55)).unwrap();
+        let plan = plan(&phases(), &footprints(), &BTreeSet::new(), 5, Some(55)).unwrap();
         assert_eq!(open(&plan, 1), [PriorStep]);
         assert_eq!(open(&plan, 2), [UnetStep]);
         assert_eq!(plan.peak_bytes, 55);
@@ -314,7 +330,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_at_all_is_refused_with_need_and_limit() {
-        let error = plan(&turns(), &costs(), &BTreeSet::new(), 5 * MEGA, Some(4_999_999)).unwrap_err();
+        let error = plan(&phases(), &footprints(), &BTreeSet::new(), 5 * MEGA, Some(4_999_999)).unwrap_err();
         assert_eq!(error.kind(), Kind::OutOfMemory);
         let text = error.to_string();
         assert!(text.contains("text_encoder") && text.contains("6 MB") && text.contains("4 MB"), "{text}");
@@ -323,17 +339,17 @@ mod tests {
     #[test]
     fn graphs_of_a_job_before_give_way_first() {
         let before = [ImageEncoder].into();
-        let roomy = plan(&turns(), &costs(), &before, 5, Some(132)).unwrap();
+        let roomy = plan(&phases(), &footprints(), &before, 5, Some(132)).unwrap();
         assert!(roomy.steps.iter().all(|step| step.open.contains(&ImageEncoder)));
-        let tight = plan(&turns(), &costs(), &before, 5, Some(131)).unwrap();
+        let tight = plan(&phases(), &footprints(), &before, 5, Some(131)).unwrap();
         assert!(tight.steps.iter().all(|step| !step.open.contains(&ImageEncoder)));
     }
 
     #[test]
     fn opening_counts_where_it_takes_more_than_running() {
-        let costs = [(UnetStep, Cost { resident: 40, opening: 30, running: 10 })].into();
-        let turns = [turn(Stage::Denoise, &[UnetStep])];
-        let plan = plan(&turns, &costs, &BTreeSet::new(), 0, None).unwrap();
+        let footprints = [(UnetStep, Footprint { resident: 40, opening: 30, running: 10 })].into();
+        let phases = [phase(Stage::Denoise, &[UnetStep])];
+        let plan = plan(&phases, &footprints, &BTreeSet::new(), 0, None).unwrap();
         assert_eq!(plan.peak_bytes, 70);
     }
 }

@@ -3,7 +3,7 @@
 
 use kandinsky::internal::component::call_statistics::CallStatistics;
 use kandinsky::{Engine, Interval, Kind, Observer, Outcome, Request, RuntimeOptions};
-use kandinsky_export::{Checkpoint, Origin, Rewrite, Rewrites};
+use kandinsky_export::{Checkpoint, Rewrite, Rewrites, WeightSource};
 use kandinsky_models::Component;
 use kandinsky_testing::EMOJI;
 use kandinsky_testing::{golden, model};
@@ -19,7 +19,7 @@ fn folder() -> &'static Path {
             let out = root.path().join("model");
             let checkpoint = Checkpoint::find(&golden::directory().join("configs")).unwrap();
             let mut request = kandinsky_export::Request::new(checkpoint, &out);
-            request.origin = Origin::Synthetic(model::SEED);
+            request.origin = WeightSource::Synthetic(model::SEED);
             request.rewrites = Rewrites::default().with(Rewrite::DeepCache);
             model::export_baked(&request);
             (root, out)

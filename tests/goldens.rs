@@ -157,7 +157,7 @@ impl Bench {
                 "eos_token_id",
                 49407.into(),
             );
-            model::export_from(&configs, kandinsky_export::Origin::Synthetic(model::SEED), &other);
+            model::export_from(&configs, kandinsky_export::WeightSource::Synthetic(model::SEED), &other);
             RUNTIMES.map(|runtime| engine(&other, runtime)).into()
         } else {
             Vec::new()

@@ -3,14 +3,15 @@
 use kandinsky::internal::limits;
 use kandinsky::internal::request::keys;
 use kandinsky::{
-    Blend, Frame, Generator, Input, Interval, Kind, Part, PriorKind, Profile, Request, Seam, Size, Start,
+    Blend, Compositing, Frame, Generator, Input, Interval, Kind, Part, PriorKind, Profile, Request, Size,
+    Start,
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
 /// Requests in which together every setting is set.
 fn full() -> Vec<Request> {
-    let seam = Seam { decoded: true, feather: 3 };
+    let seam = Compositing { decoded: true, feather: 3 };
     let window = Frame::Window { x: -1, y: 2, size: Size { width: 64, height: 64 } };
     let extend = Frame::Extend { left: 1, top: 2, right: 3, bottom: 4 };
     let all = Request {

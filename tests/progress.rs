@@ -5,7 +5,7 @@ use kandinsky::{
     CancelToken, Engine, Kind, Observer, Outcome, Picture, Preview, PreviewKind, Previews, Progress, Request,
     Result, RuntimeOptions, Stage,
 };
-use kandinsky_export::{Checkpoint, Origin};
+use kandinsky_export::{Checkpoint, WeightSource};
 use kandinsky_models::hash;
 use kandinsky_testing::EMOJI;
 use kandinsky_testing::model;
@@ -38,7 +38,7 @@ static MODELS: LazyLock<Models> = LazyLock::new(|| {
     std::fs::write(&manifest, json.to_string()).unwrap();
     let mut request =
         kandinsky_export::Request::new(Checkpoint::find(&reference.join("configs")).unwrap(), &bare);
-    request.origin = Origin::Synthetic(model::SEED);
+    request.origin = WeightSource::Synthetic(model::SEED);
     kandinsky_export::export(&request, &mut |_| Ok(())).unwrap();
     Models { _keep: keep, tiny, to_one, bare }
 });
@@ -95,7 +95,7 @@ fn every_stage_counts_to_its_total() {
             let steps = 3 * batches;
             let totals = [
                 (Stage::Load, 8),
-                (Stage::Look, 0),
+                (Stage::EncodeImages, 0),
                 // The prompt and the empty prompt, for the prior and for the UNet.
                 (Stage::Encode, 4),
                 (Stage::Prior, steps),

@@ -4,8 +4,8 @@
 use kandinsky::internal::sampler::{self, Role};
 use kandinsky::internal::tensor::rows;
 use kandinsky::{
-    Blend, Engine, Frame, Generator, Kind, Observer, Outcome, Part, Picture, Profile, Request,
-    RuntimeOptions, Seam, Size,
+    Blend, Compositing, Engine, Frame, Generator, Kind, Observer, Outcome, Part, Picture, Profile, Request,
+    RuntimeOptions, Size,
 };
 use kandinsky_testing::EMOJI;
 use kandinsky_testing::golden::{close, directory};
@@ -292,9 +292,9 @@ fn pixels_outside_the_mask_are_the_input_s_own() {
     assert!(kept(&drawn));
     assert!(drawn.pixels() != picture.pixels());
     let feathered =
-        run(&engine, &request.clone().seam(Seam { feather: 9, decoded: false })).pictures[0].clone();
+        run(&engine, &request.clone().seam(Compositing { feather: 9, decoded: false })).pictures[0].clone();
     assert!(kept(&feathered) && feathered.pixels() != drawn.pixels());
-    let decoded = run(&engine, &request.seam(Seam { feather: 0, decoded: true })).pictures[0].clone();
+    let decoded = run(&engine, &request.seam(Compositing { feather: 0, decoded: true })).pictures[0].clone();
     assert!(!kept(&decoded), "the reference decodes everything");
 }
 

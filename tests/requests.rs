@@ -2,8 +2,8 @@
 
 use kandinsky::internal::sampler::SAMPLERS;
 use kandinsky::{
-    Blend, Engine, Frame, Generator, Input, Interval, Kind, Observer, Part, Picture, PriorKind, Profile,
-    Request, RuntimeOptions, Seam, Size, Start,
+    Blend, Compositing, Engine, Frame, Generator, Input, Interval, Kind, Observer, Part, Picture, PriorKind,
+    Profile, Request, RuntimeOptions, Size, Start,
 };
 use kandinsky_testing::model;
 use proptest::prelude::*;
@@ -60,7 +60,7 @@ fn parts() -> impl Strategy<Value = Vec<Part>> {
 
 fn starts() -> impl Strategy<Value = Start> {
     let seam = (any::<bool>(), select(vec![0_usize, 3, 256, 257]))
-        .prop_map(|(decoded, feather)| Seam { decoded, feather });
+        .prop_map(|(decoded, feather)| Compositing { decoded, feather });
     let strength = prop_oneof![40 => 0.5_f64..=1.0, 1 => select(vec![0.0, -1.0, 1.1, f64::NAN, 0.01])];
     let frame = prop_oneof![
         20 => (0_usize..20, 0_usize..20, 0_usize..20, 0_usize..20)

@@ -4,7 +4,7 @@
 use kandinsky::internal::runtime::{self, GraphSource};
 use kandinsky::internal::tensor::Value;
 use kandinsky::{RuntimeOptions, Tensor};
-use kandinsky_export::{Checkpoint, Origin, Request, Rewrite, Rewrites};
+use kandinsky_export::{Checkpoint, Request, Rewrite, Rewrites, WeightSource};
 use kandinsky_models::manifest::F32_REWRITES;
 use kandinsky_models::{Component, Folder};
 use kandinsky_testing::{golden, made_up, model};
@@ -74,7 +74,7 @@ fn compare(what: &str, runtime: &str, expected: &Outputs, found: &Outputs) {
 
 fn export(out: &Path, rewrites: &Rewrites) -> PathBuf {
     let mut request = Request::new(Checkpoint::find(&golden::directory().join("configs")).unwrap(), out);
-    request.origin = Origin::Synthetic(model::SEED);
+    request.origin = WeightSource::Synthetic(model::SEED);
     request.rewrites = rewrites.clone();
     kandinsky_export::export(&request, &mut |_| Ok(())).unwrap_or_else(|e| panic!("{e}"));
     out.to_owned()

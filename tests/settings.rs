@@ -4,7 +4,7 @@
 use kandinsky::internal::limits;
 use kandinsky::internal::request::keys;
 use kandinsky::internal::request::settings::{SETTINGS, Setting, Shape, reference, schema};
-use kandinsky::{Frame, Kind, Part, Request, Result, Seam, Size};
+use kandinsky::{Compositing, Frame, Kind, Part, Request, Result, Size};
 use kandinsky_testing::settings::cases;
 use serde_json::{Map, Value, json};
 
@@ -31,7 +31,7 @@ fn in_rust(name: &str, value: &Value) -> Option<Request> {
     let side = |name: &str| value.get(name)?.as_u64().and_then(|n| usize::try_from(n).ok());
     let request = Request::default();
     let edited = |strength| request.clone().edit("a.png", strength);
-    let seam = |feather| Seam { decoded: false, feather };
+    let seam = |feather| Compositing { decoded: false, feather };
     Some(match name {
         "count" => request.count(whole()?),
         "steps" => request.steps(whole()?),

@@ -9,8 +9,8 @@ use kandinsky::internal::runtime::{self, Graph, GraphSource};
 use kandinsky::internal::tensor::{Value, concat, slice, tensor};
 use kandinsky::internal::text::Tokens;
 use kandinsky::{Engine, RuntimeOptions, Tensor};
-use kandinsky_export::arch::{self, Kind};
-use kandinsky_export::{Checkpoint, Origin};
+use kandinsky_export::arch::{self, Network};
+use kandinsky_export::{Checkpoint, WeightSource};
 use kandinsky_models::Component;
 use kandinsky_models::manifest::{Precision, WAVES};
 use kandinsky_testing::golden::{close, directory};
@@ -37,12 +37,12 @@ fn tiny(folder: &Path, runtime: &str) -> Engine {
 }
 
 /// The network `kind` of the tiny checkpoint as one graph.
-fn unsplit(folder: &Path, kind: Kind, component: Component, runtime: &str) -> Box<dyn Graph> {
+fn unsplit(folder: &Path, kind: Network, component: Component, runtime: &str) -> Box<dyn Graph> {
     let reference = directory();
     let stored = reference.join("checkpoint");
     let (root, origin) = match stored.is_dir() {
-        true => (stored, Origin::Files),
-        false => (reference.join("configs"), Origin::Synthetic(model::SEED)),
+        true => (stored, WeightSource::Files),
+        false => (reference.join("configs"), WeightSource::Synthetic(model::SEED)),
     };
     let parts = Checkpoint::find(&root).unwrap().parts().unwrap();
     let part = parts.iter().find(|part| part.kind == kind).unwrap();
@@ -84,7 +84,7 @@ fn prefix_and_step_are_the_whole_prior() {
         let settings = engine.manifest().text.clip.clone();
         let [short, long] =
             prompts(&engine, ["a cat", "a photograph of a red cat that sits on a green chair"]);
-        let mut whole = unsplit(folder.path(), Kind::Prior, Component::PriorStep, runtime);
+        let mut whole = unsplit(folder.path(), Network::Prior, Component::PriorStep, runtime);
         let mut noise = TorchCpu::new(1);
         for t in [999.0, 416.0, 0.0] {
             let x = noise.normal(&[2, engine.manifest().latent.embed]).unwrap();
@@ -132,7 +132,9 @@ fn context_film_and_step_are_the_whole_unet() {
     let folder = tempfile::tempdir().unwrap();
     for runtime in RUNTIMES {
         let engine = tiny(folder.path(), runtime);
-        for (kind, which) in [(Kind::Unet, UnetVariant::Draw), (Kind::InpaintUnet, UnetVariant::Inpaint)] {
+        for (kind, which) in
+            [(Network::Unet, UnetVariant::Draw), (Network::InpaintUnet, UnetVariant::Inpaint)]
+        {
             let mut whole = unsplit(folder.path(), kind, which.step_graph(), runtime);
             let latent = engine.manifest().latent.clone();
             let channels =

@@ -7,7 +7,7 @@
 use kandinsky::internal::runtime::{self, GraphSource};
 use kandinsky::internal::tensor::Value;
 use kandinsky::{Engine, Kind, RuntimeOptions};
-use kandinsky_export::{Checkpoint, Origin, Request, Rewrites};
+use kandinsky_export::{Checkpoint, Request, Rewrites, WeightSource};
 use kandinsky_models::manifest::{Port, Target};
 use kandinsky_models::onnx::{CONTRIB, ModelProto, NodeProto, OPSET, OPSET_TENSORRT, data_type};
 use kandinsky_models::{Component, Folder};
@@ -43,7 +43,7 @@ fn folder(target: Target) -> &'static Path {
 
 fn export(reference: &Path, target: Target, out: &Path) {
     let mut request = Request::new(Checkpoint::find(&reference.join("configs")).unwrap(), out);
-    request.origin = Origin::Synthetic(model::SEED);
+    request.origin = WeightSource::Synthetic(model::SEED);
     request.target = target;
     // Rewrites share work out between graphs otherwise than graphs for GPUs do.
     request.rewrites = Rewrites::none();

@@ -1,6 +1,6 @@
-//! The C interface: a door like the command line, one file an object.
+//! The C interface: a front end like the command line, one file an object.
 //!
-//! - [`mod@pointer`] holds every `unsafe` of the door: what is read from and written to the caller's memory.
+//! - [`mod@pointer`] holds every `unsafe` of the boundary: what is read from and written to the caller's memory.
 //! - [`handle`] holds the table of objects. C sees numbers: a place and its generation, so that a null, stale,
 //!   forged or foreign handle is a status and never a wild pointer. Objects are counted references: a job
 //!   keeps its engine, so handles may be freed in any order.

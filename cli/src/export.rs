@@ -6,7 +6,10 @@ use kandinsky::internal::bake;
 use kandinsky::internal::sampler::{self, Role};
 use kandinsky::{CancelToken, Error, Kind, Profile, Result, Size};
 use kandinsky_export::rewrites::{Facts, On};
-use kandinsky_export::{Checkpoint, Mirror, Origin, Overrides, Progress, Request, Rewrite, Rewrites, Stored};
+use kandinsky_export::{
+    Checkpoint, Overrides, Progress, Request, Rewrite, Rewrites, StoredDtype, SyntheticCheckpoint,
+    WeightSource,
+};
 use kandinsky_models::manifest::{Precision, Target};
 use serde::Serialize;
 use std::fmt;
@@ -103,7 +106,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
     let cancel = cancel_on_interrupt()?;
     let mut made = Made::default();
     if let (Some(configs), Some(out)) = (&args.synthetic, &args.checkpoint_out) {
-        let mirror = Mirror {
+        let mirror = SyntheticCheckpoint {
             configs: configs.clone(),
             seed: args.seed,
             out: out.clone(),
@@ -130,11 +133,11 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
 }
 
 impl Args {
-    fn stored(&self) -> Stored {
+    fn stored(&self) -> StoredDtype {
         match self.checkpoint_precision.as_str() {
-            "f16" => Stored::F16,
-            "bf16" => Stored::Bf16,
-            _ => Stored::F32,
+            "f16" => StoredDtype::F16,
+            "bf16" => StoredDtype::Bf16,
+            _ => StoredDtype::F32,
         }
     }
 
@@ -158,11 +161,11 @@ impl Args {
     fn request(&self, out: &std::path::Path) -> Result<Request> {
         let (checkpoint, origin) = match (&self.synthetic, &self.prior, &self.decoder) {
             (Some(configs), _, _) => {
-                (Checkpoint::find(configs).map_err(failure)?, Origin::Synthetic(self.seed))
+                (Checkpoint::find(configs).map_err(failure)?, WeightSource::Synthetic(self.seed))
             }
             (None, Some(prior), Some(decoder)) => {
                 let (prior, decoder) = (prior.clone(), decoder.clone());
-                (Checkpoint { prior, decoder, inpaint: self.inpaint.clone() }, Origin::Files)
+                (Checkpoint { prior, decoder, inpaint: self.inpaint.clone() }, WeightSource::Files)
             }
             _ => return Err(Error::new(Kind::BadRequest, "a prior and a decoder, or configs, are needed")),
         };

@@ -134,12 +134,12 @@ fn size_in_bytes(text: &str) -> std::result::Result<u64, String> {
         ("G", 1_000_000_000),
         ("T", 1_000_000_000_000),
     ];
-    let odd = || format!("{text:?} is no size; 4G, 6.5G, 6500M and 6GiB are some");
+    let odd = || format!("invalid size {text:?}; expected for example 4G or 6500M");
     let stem = text.strip_suffix('B').filter(|stem| stem.ends_with(['K', 'M', 'G', 'T'])).unwrap_or(text);
     let found = units.iter().find_map(|(unit, bytes)| Some((stem.strip_suffix(unit)?, *bytes)));
     let (number, unit) = found.ok_or_else(odd)?;
     let bytes = decimal(number, unit).ok_or_else(odd)?;
-    if bytes == 0 { Err(format!("{text} is nothing")) } else { Ok(bytes) }
+    if bytes == 0 { Err("a size must be greater than zero".to_owned()) } else { Ok(bytes) }
 }
 
 /// A size that is the memory of a machine.

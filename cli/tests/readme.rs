@@ -1,7 +1,7 @@
 //! Every command of the README runs, in a folder as a reader would have it: the tiny checkpoint stands in place
 //! of the real one, the bundled model and small pictures where the README has them.
 
-use kandinsky_export::{Mirror, Stored, synthetic, write_checkpoint};
+use kandinsky_export::{StoredDtype, SyntheticCheckpoint, synthetic, write_checkpoint};
 use kandinsky_testing::root;
 use std::path::Path;
 use std::process::Command;
@@ -40,12 +40,12 @@ fn blocks(language: &str) -> Vec<String> {
 fn furnish(folder: &Path) {
     std::fs::create_dir(folder.join("models")).unwrap();
     std::os::unix::fs::symlink(root().join("models/emoji"), folder.join("models/emoji")).unwrap();
-    let mirror = Mirror {
+    let mirror = SyntheticCheckpoint {
         configs: root().join("tests/reference/configs"),
         seed: synthetic::SEED,
         out: folder.join("checkpoint"),
         shard_limit: None,
-        stored: Stored::F32,
+        stored: StoredDtype::F32,
     };
     write_checkpoint(&mirror, &mut |_| Ok(())).unwrap();
     for entry in std::fs::read_dir(folder.join("checkpoint")).unwrap() {

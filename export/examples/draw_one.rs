@@ -5,7 +5,7 @@
 //! cargo run --release -p kandinsky-export --example draw_one -- CHECKPOINT OUT unet_step,movq_decoder [none] [+NAME] [-NAME]
 //! ```
 
-use kandinsky_export::{Checkpoint, Error, Origin, Result, Rewrite, Rewrites, Style, arch};
+use kandinsky_export::{Checkpoint, Error, GraphStyle, Result, Rewrite, Rewrites, WeightSource, arch};
 use kandinsky_models::manifest::{Precision, Target};
 use std::path::Path;
 
@@ -14,11 +14,11 @@ fn main() -> Result<()> {
     let [checkpoint, out, graphs, switches @ ..] = &arguments[..] else {
         return Err(usage("CHECKPOINT OUT GRAPH,… [none] [+NAME] [-NAME]"));
     };
-    let style = Style::of(Target::Portable, &rewrites(switches)?);
+    let style = GraphStyle::of(Target::Portable, &rewrites(switches)?);
     std::fs::create_dir_all(out).map_err(|e| usage(&e.to_string()))?;
     let wanted: Vec<&str> = graphs.split(',').collect();
     for part in Checkpoint::find(Path::new(checkpoint))?.parts()? {
-        let weights = part.weights(Origin::Files)?;
+        let weights = part.weights(WeightSource::Files)?;
         let (config, path) = (&part.config.value, &part.config.path);
         let drawings = arch::draw_for(&style, part.kind, config, path, weights.as_ref())?;
         for drawing in drawings.iter().filter(|drawing| wanted.contains(&drawing.component.name())) {

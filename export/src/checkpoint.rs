@@ -4,7 +4,7 @@
 //! halves of CLIP; `unet/`, `movq/` and `text_encoder/` of the second the UNet, the MoVQ and the
 //! multilingual encoder; of the third, which is there for inpainting, only `unet/` differs and is read.
 
-use crate::arch::{self, Kind};
+use crate::arch::{self, Network};
 use crate::read;
 use crate::synthetic::Synthetic;
 use crate::weights::Weights;
@@ -31,7 +31,7 @@ pub struct Checkpoint {
 
 /// Where weights come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum WeightSource {
     /// The checkpoint's files.
     Files,
     /// The rule of [`crate::synthetic`] under this seed; the checkpoint need hold configs alone. The
@@ -43,7 +43,7 @@ pub enum Origin {
 #[derive(Debug, Clone)]
 pub struct Part {
     /// What it is.
-    pub kind: Kind,
+    pub kind: Network,
     /// `prior`, `decoder` or `inpaint`.
     pub repository: &'static str,
     /// Its folder.
@@ -86,16 +86,16 @@ impl Checkpoint {
     /// When a config is missing or is no JSON object.
     pub fn parts(&self) -> Result<Vec<Part>> {
         let mut parts = vec![
-            Part::open(Kind::TextEncoder, "prior", &self.prior)?,
-            Part::open(Kind::MultilingualEncoder, "decoder", &self.decoder)?,
-            Part::open(Kind::ImageEncoder, "prior", &self.prior)?,
-            Part::open(Kind::Prior, "prior", &self.prior)?,
-            Part::open(Kind::Unet, "decoder", &self.decoder)?,
+            Part::open(Network::TextEncoder, "prior", &self.prior)?,
+            Part::open(Network::MultilingualEncoder, "decoder", &self.decoder)?,
+            Part::open(Network::ImageEncoder, "prior", &self.prior)?,
+            Part::open(Network::Prior, "prior", &self.prior)?,
+            Part::open(Network::Unet, "decoder", &self.decoder)?,
         ];
         if let Some(inpaint) = &self.inpaint {
-            parts.push(Part::open(Kind::InpaintUnet, "inpaint", inpaint)?);
+            parts.push(Part::open(Network::InpaintUnet, "inpaint", inpaint)?);
         }
-        parts.push(Part::open(Kind::Movq, "decoder", &self.decoder)?);
+        parts.push(Part::open(Network::Movq, "decoder", &self.decoder)?);
         Ok(parts)
     }
 }
@@ -105,7 +105,7 @@ impl Part {
     ///
     /// # Errors
     /// When its config is missing or is no JSON object.
-    pub fn open(kind: Kind, repository: &'static str, folder: &Path) -> Result<Self> {
+    pub fn open(kind: Network, repository: &'static str, folder: &Path) -> Result<Self> {
         let folder = folder.join(folder_name(kind));
         let config = Config::read(&folder.join("config.json"))?;
         check_class(kind, &config)?;
@@ -129,11 +129,11 @@ impl Part {
     ///
     /// # Errors
     /// When they are missing or damaged.
-    pub fn weights(&self, origin: Origin) -> Result<Box<dyn Weights>> {
+    pub fn weights(&self, origin: WeightSource) -> Result<Box<dyn Weights>> {
         match origin {
-            Origin::Files => read::open(&self.folder, &self.name()),
-            Origin::Synthetic(seed) => {
-                let seed = if self.kind == Kind::InpaintUnet { seed.wrapping_add(1) } else { seed };
+            WeightSource::Files => read::open(&self.folder, &self.name()),
+            WeightSource::Synthetic(seed) => {
+                let seed = if self.kind == Network::InpaintUnet { seed.wrapping_add(1) } else { seed };
                 Ok(Box::new(Synthetic::new(&self.name(), seed, self.tensors()?)))
             }
         }
@@ -161,26 +161,26 @@ impl Part {
 }
 
 /// The folder of a network in its repository.
-pub const fn folder_name(kind: Kind) -> &'static str {
+pub const fn folder_name(kind: Network) -> &'static str {
     match kind {
-        Kind::TextEncoder | Kind::MultilingualEncoder => "text_encoder",
-        Kind::ImageEncoder => "image_encoder",
-        Kind::Prior => "prior",
-        Kind::Unet | Kind::InpaintUnet => "unet",
-        Kind::Movq => "movq",
+        Network::TextEncoder | Network::MultilingualEncoder => "text_encoder",
+        Network::ImageEncoder => "image_encoder",
+        Network::Prior => "prior",
+        Network::Unet | Network::InpaintUnet => "unet",
+        Network::Movq => "movq",
     }
 }
 
 /// The class that a config names must be the one that is drawn; a config that names none is believed to be
 /// of it.
-fn check_class(kind: Kind, config: &Config) -> Result<()> {
+fn check_class(kind: Network, config: &Config) -> Result<()> {
     let known = match kind {
-        Kind::TextEncoder => "CLIPTextModelWithProjection",
-        Kind::ImageEncoder => "CLIPVisionModelWithProjection",
-        Kind::MultilingualEncoder => "MultilingualCLIP",
-        Kind::Prior => "PriorTransformer",
-        Kind::Unet | Kind::InpaintUnet => "UNet2DConditionModel",
-        Kind::Movq => "VQModel",
+        Network::TextEncoder => "CLIPTextModelWithProjection",
+        Network::ImageEncoder => "CLIPVisionModelWithProjection",
+        Network::MultilingualEncoder => "MultilingualCLIP",
+        Network::Prior => "PriorTransformer",
+        Network::Unet | Network::InpaintUnet => "UNet2DConditionModel",
+        Network::Movq => "VQModel",
     };
     let first_architecture = || config.field("architectures").and_then(|list| list.get(0)?.as_str());
     let named = config.field("_class_name").and_then(Value::as_str).or_else(first_architecture);

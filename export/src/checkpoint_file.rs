@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// How elements are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Stored {
+pub enum StoredDtype {
     /// 32-bit floats.
     #[default]
     F32,
@@ -21,7 +21,7 @@ pub enum Stored {
     Bf16,
 }
 
-impl Stored {
+impl StoredDtype {
     const fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",
@@ -48,7 +48,7 @@ pub fn write_all(
     folder: &Path,
     stem: &str,
     weights: &dyn Weights,
-    (stored, limit): (Stored, Option<u64>),
+    (stored, limit): (StoredDtype, Option<u64>),
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<()> {
     let shards = split(weights, stored, limit.unwrap_or(u64::MAX));
@@ -70,7 +70,7 @@ pub fn write_all(
 }
 
 /// Tensors in the order of their names, cut where the next would pass the limit.
-fn split(weights: &dyn Weights, stored: Stored, limit: u64) -> Vec<Vec<&str>> {
+fn split(weights: &dyn Weights, stored: StoredDtype, limit: u64) -> Vec<Vec<&str>> {
     let mut shards = vec![Vec::new()];
     let mut filled = 0_u64;
     for name in weights.names() {
@@ -86,7 +86,7 @@ fn split(weights: &dyn Weights, stored: Stored, limit: u64) -> Vec<Vec<&str>> {
 }
 
 /// Bytes of a tensor as stored.
-pub(crate) fn length(weights: &dyn Weights, name: &str, stored: Stored) -> u64 {
+pub(crate) fn length(weights: &dyn Weights, name: &str, stored: StoredDtype) -> u64 {
     let sides = weights.shape(name).unwrap_or_default().iter();
     sides.fold(stored.bytes(), |all, side| all.saturating_mul(u64::try_from(*side).unwrap_or(u64::MAX)))
 }
@@ -99,7 +99,7 @@ pub(crate) fn write(
     path: &Path,
     weights: &dyn Weights,
     names: &[&str],
-    stored: Stored,
+    stored: StoredDtype,
     progress: &mut dyn FnMut(u64) -> Result<()>,
 ) -> Result<(String, u64)> {
     let io = |e| Error::io(path, "written", e);
@@ -118,7 +118,7 @@ pub(crate) fn write(
     Ok((sha256, size))
 }
 
-fn header(weights: &dyn Weights, names: &[&str], stored: Stored) -> Vec<u8> {
+fn header(weights: &dyn Weights, names: &[&str], stored: StoredDtype) -> Vec<u8> {
     let mut tensors = Map::new();
     tensors.insert("__metadata__".to_owned(), json!({"format": "pt"}));
     let mut at = 0_u64;
@@ -136,11 +136,15 @@ fn header(weights: &dyn Weights, names: &[&str], stored: Stored) -> Vec<u8> {
     all
 }
 
-fn encode(piece: &[f32], stored: Stored, bytes: &mut Vec<u8>) {
+fn encode(piece: &[f32], stored: StoredDtype, bytes: &mut Vec<u8>) {
     bytes.clear();
     match stored {
-        Stored::F32 => piece.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes())),
-        Stored::F16 => piece.iter().for_each(|x| bytes.extend_from_slice(&f16::from_f32(*x).to_le_bytes())),
-        Stored::Bf16 => piece.iter().for_each(|x| bytes.extend_from_slice(&bf16::from_f32(*x).to_le_bytes())),
+        StoredDtype::F32 => piece.iter().for_each(|x| bytes.extend_from_slice(&x.to_le_bytes())),
+        StoredDtype::F16 => {
+            piece.iter().for_each(|x| bytes.extend_from_slice(&f16::from_f32(*x).to_le_bytes()))
+        }
+        StoredDtype::Bf16 => {
+            piece.iter().for_each(|x| bytes.extend_from_slice(&bf16::from_f32(*x).to_le_bytes()))
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `constants.safetensors` of a model folder: small tensors that the engine needs beside the graphs.
 
-use crate::checkpoint_file::{self, Stored};
+use crate::checkpoint_file::{self, StoredDtype};
 use crate::weights::Weights;
 use crate::{Error, Result, manifest_file, read};
 use kandinsky_models::{FileEntry, Folder};
@@ -83,8 +83,8 @@ impl Held {
         let path = folder.join(FILE_NAME);
         let partial = folder.join(format!("{FILE_NAME}.partial"));
         let names: Vec<_> = self.0.keys().map(String::as_str).collect();
-        let written =
-            checkpoint_file::write(&partial, self, &names, Stored::F32, &mut |_| Ok(())).and_then(|entry| {
+        let written = checkpoint_file::write(&partial, self, &names, StoredDtype::F32, &mut |_| Ok(()))
+            .and_then(|entry| {
                 std::fs::rename(&partial, &path).map(|()| entry).map_err(|e| Error::io(&path, "written", e))
             });
         let (sha256, bytes) = written.inspect_err(|_| {

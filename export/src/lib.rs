@@ -1,14 +1,14 @@
 //! From a checkpoint to ONNX graphs, without Python and without a runtime: read → draw → write.
 //!
 //! ```text
-//! checkpoint/ ─▶ Part ─▶ Weights ─▶ Drawing ─▶ Graph::write ─▶ model folder
+//! checkpoint/ ─▶ Part ─▶ Weights ─▶ BuiltGraph ─▶ Graph::write ─▶ model folder
 //!  three          a       named      arch,      .onnx and       graphs, tokenisers,
 //!  repositories   network tensors    block      .data           constants, model.json
 //! ```
 //!
 //! [`checkpoint`] knows which folder is which network, [`read`] opens its weights (and believes nothing
 //! that a file says before it is checked), [`synthetic`] makes weights up where none are at hand.
-//! [`arch`] draws each network from its config, out of the parts in [`block`], with the pen of [`graph`].
+//! [`arch`] draws each network from its config, out of the parts in [`block`], with the build of [`graph`].
 //! Weights stream from the checkpoint into the graphs' data files in pieces, so memory stays near the
 //! largest matrix. A model folder appears whole or not at all, and the same checkpoint gives the same
 //! bytes.
@@ -45,11 +45,11 @@ pub mod target;
 mod tokenizers;
 pub mod weights;
 
-pub use checkpoint::{Checkpoint, Origin};
-pub use checkpoint_file::Stored;
+pub use checkpoint::{Checkpoint, WeightSource};
+pub use checkpoint_file::StoredDtype;
 pub use constants::{Constant, add_constants};
 pub use error::{Error, Result};
-pub use mirror::{Mirror, write_checkpoint};
+pub use mirror::{SyntheticCheckpoint, write_checkpoint};
 pub use pipeline::{Finish, export, export_then};
 pub use request::{ComponentReport, Overrides, Progress, Report, Request};
-pub use rewrites::{Rewrite, Rewrites, Style};
+pub use rewrites::{GraphStyle, Rewrite, Rewrites};

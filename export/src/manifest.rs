@@ -1,6 +1,6 @@
 //! The manifest of a model folder, from the checkpoint's config files.
 
-use crate::arch::Kind;
+use crate::arch::Network;
 use crate::checkpoint::{Checkpoint, Config, Part};
 use crate::request::Request;
 use crate::tokenizers::{self, Prepared};
@@ -28,16 +28,16 @@ pub(crate) struct Described {
 /// When a file is missing, a field is missing or unknown, or two networks do not fit together.
 pub(crate) fn describe(request: &Request, parts: &[Part], bare: bool) -> Result<Described> {
     let config = |kind| configs(parts, kind);
-    let (unet, movq) = (config(Kind::Unet)?, config(Kind::Movq)?);
+    let (unet, movq) = (config(Network::Unet)?, config(Network::Movq)?);
     check_fit(parts)?;
-    let latent = latent(config(Kind::Prior)?, unet, movq)?;
+    let latent = latent(config(Network::Prior)?, unet, movq)?;
     let Checkpoint { prior, decoder, .. } = &request.checkpoint;
     let (mut schedulers, mut sources) = schedulers::read(prior, decoder)?;
     if let Some(on) = request.defaults.thresholding {
         schedulers::set(&mut schedulers, KANDINSKY_2_1.schedulers.ddpm, "thresholding", on.into());
     }
     let processor = Config::read(&prior.join("image_processor/preprocessor_config.json"))?;
-    let clip_image = clip_image(&processor, config(Kind::ImageEncoder)?)?;
+    let clip_image = clip_image(&processor, config(Network::ImageEncoder)?)?;
     let (text, tokenizers) = text(&request.checkpoint, parts, bare)?;
     sources.push(processor.path);
     sources.extend(parts.iter().map(|part| part.config.path.clone()));
@@ -66,7 +66,7 @@ pub(crate) fn describe(request: &Request, parts: &[Part], bare: bool) -> Result<
     Ok(Described { manifest, tokenizers, sources })
 }
 
-fn configs(parts: &[Part], kind: Kind) -> Result<&Config> {
+fn configs(parts: &[Part], kind: Network) -> Result<&Config> {
     let part = parts.iter().find(|part| part.kind == kind);
     let reason = || format!("the checkpoint was listed without {kind:?}");
     part.map(|part| &part.config)
@@ -76,16 +76,18 @@ fn configs(parts: &[Part], kind: Kind) -> Result<&Config> {
 /// Networks of different checkpoints have other widths; each pair of fields states one width.
 fn check_fit(parts: &[Part]) -> Result<()> {
     let pairs = [
-        ((Kind::TextEncoder, "projection_dim"), (Kind::Prior, "embedding_dim")),
-        ((Kind::ImageEncoder, "projection_dim"), (Kind::Prior, "embedding_dim")),
-        ((Kind::Unet, "cross_attention_dim"), (Kind::Prior, "embedding_dim")),
-        ((Kind::MultilingualEncoder, "numDims"), (Kind::Unet, "cross_attention_dim")),
-        ((Kind::MultilingualEncoder, "transformerDimensions"), (Kind::Unet, "encoder_hid_dim")),
+        ((Network::TextEncoder, "projection_dim"), (Network::Prior, "embedding_dim")),
+        ((Network::ImageEncoder, "projection_dim"), (Network::Prior, "embedding_dim")),
+        ((Network::Unet, "cross_attention_dim"), (Network::Prior, "embedding_dim")),
+        ((Network::MultilingualEncoder, "numDims"), (Network::Unet, "cross_attention_dim")),
+        ((Network::MultilingualEncoder, "transformerDimensions"), (Network::Unet, "encoder_hid_dim")),
     ];
-    let inpaint = parts.iter().any(|part| part.kind == Kind::InpaintUnet);
+    let inpaint = parts.iter().any(|part| part.kind == Network::InpaintUnet);
     let same = ["cross_attention_dim", "encoder_hid_dim"];
-    let same =
-        same.iter().filter(|_| inpaint).map(|field| ((Kind::InpaintUnet, *field), (Kind::Unet, *field)));
+    let same = same
+        .iter()
+        .filter(|_| inpaint)
+        .map(|field| ((Network::InpaintUnet, *field), (Network::Unet, *field)));
     for ((kind, field), (other, other_field)) in pairs.into_iter().chain(same) {
         let (config, other) = (configs(parts, kind)?, configs(parts, other)?);
         let (found, expected) = (config.whole(field)?, other.whole(other_field)?);
@@ -94,12 +96,12 @@ fn check_fit(parts: &[Part]) -> Result<()> {
             return Err(config.bad(format!("{field} is {found}, and {other_field} of {whose} is {expected}")));
         }
     }
-    let movq = configs(parts, Kind::Movq)?.whole("latent_channels")?;
+    let movq = configs(parts, Network::Movq)?.whole("latent_channels")?;
     let knowing = movq.saturating_mul(2).saturating_add(1);
     for part in parts {
         match part.kind {
-            Kind::Unet => check_channels(&part.config, &[movq, knowing], movq)?,
-            Kind::InpaintUnet => check_channels(&part.config, &[knowing], movq)?,
+            Network::Unet => check_channels(&part.config, &[movq, knowing], movq)?,
+            Network::InpaintUnet => check_channels(&part.config, &[knowing], movq)?,
             _ => {}
         }
     }
@@ -191,10 +193,10 @@ fn channels(config: &Config, field: &str) -> Result<[f64; 3]> {
 type Texts = (Text, Vec<(&'static str, Prepared)>);
 
 fn text(checkpoint: &Checkpoint, parts: &[Part], bare: bool) -> Result<Texts> {
-    let clip_config = configs(parts, Kind::TextEncoder)?;
+    let clip_config = configs(parts, Network::TextEncoder)?;
     let clip_positions = clip_config.whole("max_position_embeddings")?;
-    let clip_positions = clip_positions.min(configs(parts, Kind::Prior)?.whole("num_embeddings")?);
-    let config = configs(parts, Kind::MultilingualEncoder)?;
+    let clip_positions = clip_positions.min(configs(parts, Network::Prior)?.whole("num_embeddings")?);
+    let config = configs(parts, Network::MultilingualEncoder)?;
     // Rows up to that of padding are no positions of tokens.
     let positions =
         config.whole("max_position_embeddings")?.saturating_sub(config.whole("pad_token_id")? + 1);

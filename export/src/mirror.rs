@@ -1,11 +1,11 @@
 //! A complete checkpoint from a folder of config files, its weights made up by [`crate::synthetic`].
 
-use crate::checkpoint::{Checkpoint, Origin, Part};
-use crate::checkpoint_file::{self, Stored};
+use crate::checkpoint::{Checkpoint, Part, WeightSource};
+use crate::checkpoint_file::{self, StoredDtype};
 use crate::request::{Meter, Progress};
 use crate::staging::Staging;
 use crate::weights::Weights;
-use crate::{Error, Result, arch::Kind};
+use crate::{Error, Result, arch::Network};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ const DEPTH: usize = 3;
 
 /// What checkpoint to write.
 #[derive(Debug, Clone)]
-pub struct Mirror {
+pub struct SyntheticCheckpoint {
     /// The folder of config folders, laid out as [`Checkpoint::find`] wants it.
     pub configs: PathBuf,
     /// The seed; the inpainting UNet takes the next.
@@ -26,7 +26,7 @@ pub struct Mirror {
     /// Bytes of a shard; `None` for one file a component.
     pub shard_limit: Option<u64>,
     /// How elements are stored.
-    pub stored: Stored,
+    pub stored: StoredDtype,
 }
 
 /// Writes the checkpoint: every repository of `configs` under its own name, with configs and tokenisers
@@ -34,12 +34,15 @@ pub struct Mirror {
 ///
 /// # Errors
 /// When a config cannot be understood, the output is there or cannot be written, or `progress` says so.
-pub fn write_checkpoint(mirror: &Mirror, progress: &mut dyn FnMut(Progress<'_>) -> Result<()>) -> Result<()> {
+pub fn write_checkpoint(
+    mirror: &SyntheticCheckpoint,
+    progress: &mut dyn FnMut(Progress<'_>) -> Result<()>,
+) -> Result<()> {
     let found = Checkpoint::find(&mirror.configs)?;
     let staging = Staging::begin(&mirror.out, None)?;
     let mut parts = found.parts()?;
     if let Some(folder) = &found.inpaint {
-        for kind in [Kind::MultilingualEncoder, Kind::Movq] {
+        for kind in [Network::MultilingualEncoder, Network::Movq] {
             parts.extend(Part::open(kind, "inpaint", folder).ok());
         }
     }
@@ -48,7 +51,7 @@ pub fn write_checkpoint(mirror: &Mirror, progress: &mut dyn FnMut(Progress<'_>) 
         copy(repository, &place(mirror, &staging, repository)?, DEPTH)?;
     }
     let sources: Vec<_> =
-        parts.iter().map(|part| part.weights(Origin::Synthetic(mirror.seed))).collect::<Result<_>>()?;
+        parts.iter().map(|part| part.weights(WeightSource::Synthetic(mirror.seed))).collect::<Result<_>>()?;
     let total = sources.iter().map(|weights| bytes(weights.as_ref(), mirror.stored)).sum();
     let mut meter = Meter::new(total, progress);
     for (part, weights) in parts.iter().zip(&sources) {
@@ -63,20 +66,20 @@ pub fn write_checkpoint(mirror: &Mirror, progress: &mut dyn FnMut(Progress<'_>) 
 }
 
 /// Where a folder of the configs lies in the checkpoint.
-fn place(mirror: &Mirror, staging: &Staging, folder: &Path) -> Result<PathBuf> {
+fn place(mirror: &SyntheticCheckpoint, staging: &Staging, folder: &Path) -> Result<PathBuf> {
     let inside = folder.strip_prefix(&mirror.configs).map_err(|_| Error::MissingFile(folder.to_owned()))?;
     Ok(staging.path().join(inside))
 }
 
 /// How the reference calls the weights of a network.
-const fn stem(kind: Kind) -> &'static str {
+const fn stem(kind: Network) -> &'static str {
     match kind {
-        Kind::TextEncoder | Kind::MultilingualEncoder | Kind::ImageEncoder => "model",
-        Kind::Prior | Kind::Unet | Kind::InpaintUnet | Kind::Movq => "diffusion_pytorch_model",
+        Network::TextEncoder | Network::MultilingualEncoder | Network::ImageEncoder => "model",
+        Network::Prior | Network::Unet | Network::InpaintUnet | Network::Movq => "diffusion_pytorch_model",
     }
 }
 
-fn bytes(weights: &dyn Weights, stored: Stored) -> u64 {
+fn bytes(weights: &dyn Weights, stored: StoredDtype) -> u64 {
     weights.names().into_iter().map(|name| checkpoint_file::length(weights, name, stored)).sum()
 }
 

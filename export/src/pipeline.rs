@@ -1,7 +1,7 @@
 //! The export itself: everything is read, checked and drawn before the first byte is written.
 
-use crate::arch::{self, Drawing, Kind};
-use crate::checkpoint::{Checkpoint, Origin, Part};
+use crate::arch::{self, BuiltGraph, Network};
+use crate::checkpoint::{Checkpoint, Part, WeightSource};
 use crate::constants::{self, Constant};
 use crate::manifest::{self, Described};
 use crate::request::{self, Meter, Progress, Report, Request};
@@ -22,8 +22,8 @@ const PIECE: usize = 1 << 20;
 const PRIOR_CONSTANTS: [&str; 2] = ["clip_mean", "clip_std"];
 
 /// Networks that constants are computed with.
-const CONSTANT_NETWORKS: [Kind; 4] =
-    [Kind::TextEncoder, Kind::ImageEncoder, Kind::MultilingualEncoder, Kind::Movq];
+const CONSTANT_NETWORKS: [Network; 4] =
+    [Network::TextEncoder, Network::ImageEncoder, Network::MultilingualEncoder, Network::Movq];
 
 /// Computes constants of a complete model folder, before it appears in its place.
 pub type Finish<'a> =
@@ -96,28 +96,28 @@ fn finish_portable(
 /// A checkpoint, read and drawn, before anything is written.
 struct Drawn {
     described: Described,
-    sheets: Vec<Sheet>,
+    networks: Vec<BuiltNetwork>,
 }
 
 impl Drawn {
     /// Draws the networks that `wanted` names.
-    fn of(request: &Request, wanted: impl Fn(Kind) -> bool) -> Result<Self> {
+    fn of(request: &Request, wanted: impl Fn(Network) -> bool) -> Result<Self> {
         let parts = request.checkpoint.parts()?;
-        let described = manifest::describe(request, &parts, request.origin != Origin::Files)?;
+        let described = manifest::describe(request, &parts, request.origin != WeightSource::Files)?;
         let parts = parts.into_iter().filter(|part| wanted(part.kind));
-        let sheets = parts.map(|part| Sheet::draw(part, request)).collect::<Result<_>>()?;
-        Ok(Self { described, sheets })
+        let networks = parts.map(|part| BuiltNetwork::draw(part, request)).collect::<Result<_>>()?;
+        Ok(Self { described, networks })
     }
 }
 
 /// A network, its weights, and the graphs drawn of it.
-struct Sheet {
+struct BuiltNetwork {
     part: Part,
     weights: Box<dyn Weights>,
-    drawings: Vec<Drawing>,
+    drawings: Vec<BuiltGraph>,
 }
 
-impl Sheet {
+impl BuiltNetwork {
     fn draw(part: Part, request: &Request) -> Result<Self> {
         let weights = part.weights(request.origin)?;
         part.check_extra(weights.as_ref())?;
@@ -142,21 +142,21 @@ fn write(
     folder: &Path,
     progress: &mut dyn FnMut(Progress<'_>) -> Result<()>,
 ) -> Result<()> {
-    let Drawn { described: Described { mut manifest, tokenizers, mut sources }, sheets } = drawn;
-    if request.origin == Origin::Files {
-        for sheet in &sheets {
-            sources.extend(read::files(&sheet.part.folder)?);
+    let Drawn { described: Described { mut manifest, tokenizers, mut sources }, networks } = drawn;
+    if request.origin == WeightSource::Files {
+        for network in &networks {
+            sources.extend(read::files(&network.part.folder)?);
         }
     }
     let sources = named(&request.checkpoint, sources)?;
-    let graphs: u64 = sheets.iter().map(|sheet| sheet.bytes(request.stored())).sum();
+    let graphs: u64 = networks.iter().map(|network| network.bytes(request.stored())).sum();
     let hashed: u64 = sources.values().map(|(_, bytes)| bytes).sum();
     let mut meter = Meter::new(graphs.saturating_add(hashed), progress);
-    write_graphs(&mut manifest, &sheets, folder, &mut meter)?;
+    write_graphs(&mut manifest, &networks, folder, &mut meter)?;
     for (role, prepared) in tokenizers {
         manifest.files.insert(role.to_owned(), write_tokenizer(folder, role, &prepared)?);
     }
-    let constants = prior_constants(&sheets)?;
+    let constants = prior_constants(&networks)?;
     manifest.files.insert(constants::ROLE.to_owned(), constants::write(folder, &constants)?);
     for (name, (path, _)) in sources {
         let sha256 = hash(&path, &name, &mut meter)?;
@@ -167,16 +167,16 @@ fn write(
 
 fn write_graphs(
     manifest: &mut Manifest,
-    sheets: &[Sheet],
+    networks: &[BuiltNetwork],
     folder: &Path,
     meter: &mut Meter<'_>,
 ) -> Result<()> {
-    for sheet in sheets {
-        for drawing in &sheet.drawings {
+    for network in networks {
+        for drawing in &network.drawings {
             let stem = drawing.component.name();
             let precision = manifest.precision;
             let mut tell = |bytes| meter.add(stem, bytes);
-            let spec = drawing.graph.write(sheet.weights.as_ref(), folder, stem, precision, &mut tell)?;
+            let spec = drawing.graph.write(network.weights.as_ref(), folder, stem, precision, &mut tell)?;
             manifest.components.insert(stem.to_owned(), spec);
         }
     }
@@ -191,16 +191,16 @@ fn write_tokenizer(folder: &Path, role: &str, prepared: &Prepared) -> Result<Fil
     Ok(FileEntry { path: name, bytes, sha256: of_bytes(prepared.text.as_bytes()) })
 }
 
-fn prior_constants(sheets: &[Sheet]) -> Result<Vec<Constant>> {
+fn prior_constants(networks: &[BuiltNetwork]) -> Result<Vec<Constant>> {
     let mut constants = Vec::new();
-    for sheet in sheets.iter().filter(|sheet| sheet.part.kind == Kind::Prior) {
+    for network in networks.iter().filter(|network| network.part.kind == Network::Prior) {
         for name in PRIOR_CONSTANTS {
-            let weights = sheet.weights.as_ref();
+            let weights = network.weights.as_ref();
             let component = || weights.component().to_owned();
             let shape = weights.shape(name);
             let shape = shape
                 .ok_or_else(|| Error::MissingTensor { component: component(), name: name.to_owned() })?;
-            let expected = [1, sheet.part.config.whole("embedding_dim")?];
+            let expected = [1, network.part.config.whole("embedding_dim")?];
             if shape != expected {
                 let (found, expected) = (shape.to_vec(), expected.to_vec());
                 return Err(Error::Shape { component: component(), name: name.to_owned(), found, expected });

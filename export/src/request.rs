@@ -1,7 +1,7 @@
 //! What an export is asked for, what it says on the way, and what it made.
 
-use crate::checkpoint::{Checkpoint, Origin};
-use crate::rewrites::{Rewrites, Style};
+use crate::checkpoint::{Checkpoint, WeightSource};
+use crate::rewrites::{GraphStyle, Rewrites};
 use crate::target::rules;
 use crate::{Error, Result};
 use kandinsky_models::manifest::{Precision, Target};
@@ -14,7 +14,7 @@ pub struct Request {
     /// The checkpoint's folders.
     pub checkpoint: Checkpoint,
     /// Where its weights come from.
-    pub origin: Origin,
+    pub origin: WeightSource,
     /// The model folder to make.
     pub out: PathBuf,
     /// How weights are stored in it.
@@ -40,7 +40,7 @@ impl Request {
     pub fn new(checkpoint: Checkpoint, out: impl Into<PathBuf>) -> Self {
         Self {
             checkpoint,
-            origin: Origin::Files,
+            origin: WeightSource::Files,
             out: out.into(),
             precision: Precision::F32,
             target: Target::Portable,
@@ -54,8 +54,8 @@ impl Request {
     }
 
     /// How its graphs are drawn.
-    pub fn style(&self) -> Style {
-        Style::of(self.target, &self.rewrites)
+    pub fn style(&self) -> GraphStyle {
+        GraphStyle::of(self.target, &self.rewrites)
     }
 
     /// How weights are stored: graphs for GPUs have f16 whatever was asked.

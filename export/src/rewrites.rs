@@ -145,14 +145,14 @@ impl Rewrites {
 
 /// What a drawing is for, and how it is drawn.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Style {
+pub struct GraphStyle {
     /// What it is drawn for.
     pub target: Target,
     /// The rewrites that are on.
     pub rewrites: Rewrites,
 }
 
-impl Style {
+impl GraphStyle {
     /// Drawings for a target; those for GPUs have no rewrites.
     pub fn of(target: Target, rewrites: &Rewrites) -> Self {
         let rewrites = if rules(target).rewrites { rewrites.clone() } else { Rewrites::none() };

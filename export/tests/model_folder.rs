@@ -7,7 +7,7 @@ mod common;
 use common::{Copy, Held, configs, mirror, tiny};
 use kandinsky_export::synthetic::{SEED, Values};
 use kandinsky_export::{
-    Checkpoint, Error, Origin, Report, Request, Rewrite, Rewrites, Stored, add_constants, export,
+    Checkpoint, Error, Report, Request, Rewrite, Rewrites, StoredDtype, WeightSource, add_constants, export,
     export_then, write_checkpoint,
 };
 use kandinsky_models::manifest::Precision;
@@ -67,7 +67,7 @@ fn storage_does_not_show_in_the_graphs() {
     let place = tempfile::tempdir().unwrap();
     let sharded = place.path().join("sharded");
     write_checkpoint(
-        &kandinsky_export::Mirror { shard_limit: Some(100_000), ..mirror(&sharded) },
+        &kandinsky_export::SyntheticCheckpoint { shard_limit: Some(100_000), ..mirror(&sharded) },
         &mut |_| Ok(()),
     )
     .unwrap();
@@ -77,7 +77,7 @@ fn storage_does_not_show_in_the_graphs() {
     assert_eq!(single.components, from_shards.components);
     assert_eq!(single.files, from_shards.files);
     request.checkpoint = Checkpoint::find(&configs()).unwrap();
-    request.origin = Origin::Synthetic(SEED);
+    request.origin = WeightSource::Synthetic(SEED);
     request.out = place.path().join("from_nothing");
     let (_, from_nothing) = made(&request);
     assert_eq!(single.components, from_nothing.components);
@@ -93,8 +93,11 @@ fn half_checkpoints_give_half_graphs() {
     let mut request = Request { precision, rewrites: rewrites.clone(), ..copy.request() };
     let (_, from_f32) = made(&request);
     let half = place.path().join("half");
-    write_checkpoint(&kandinsky_export::Mirror { stored: Stored::F16, ..mirror(&half) }, &mut |_| Ok(()))
-        .unwrap();
+    write_checkpoint(
+        &kandinsky_export::SyntheticCheckpoint { stored: StoredDtype::F16, ..mirror(&half) },
+        &mut |_| Ok(()),
+    )
+    .unwrap();
     let unet = half.join("kandinsky-2-1/unet");
     let file = unet.join("diffusion_pytorch_model.safetensors");
     fs::rename(&file, unet.join("diffusion_pytorch_model.fp16.safetensors")).unwrap();
@@ -105,8 +108,11 @@ fn half_checkpoints_give_half_graphs() {
     };
     assert_eq!(from_f32.components, made(&request).1.components);
     let brain = place.path().join("brain");
-    write_checkpoint(&kandinsky_export::Mirror { stored: Stored::Bf16, ..mirror(&brain) }, &mut |_| Ok(()))
-        .unwrap();
+    write_checkpoint(
+        &kandinsky_export::SyntheticCheckpoint { stored: StoredDtype::Bf16, ..mirror(&brain) },
+        &mut |_| Ok(()),
+    )
+    .unwrap();
     let path = brain.join("kandinsky-2-1/movq/diffusion_pytorch_model.safetensors");
     for (name, (shape, values)) in Held::of(&path).0 {
         let mut exact = vec![0.0; values.len()];
@@ -260,7 +266,7 @@ fn a_bare_folder_of_configs_makes_a_model_of_made_up_weights() {
         fs::remove_dir_all(copy.path(folder)).unwrap();
     }
     assert!(matches!(copy.refused(), Error::MissingFile(_)));
-    let (_, manifest) = made(&Request { origin: Origin::Synthetic(1), ..copy.request() });
+    let (_, manifest) = made(&Request { origin: WeightSource::Synthetic(1), ..copy.request() });
     assert!(!manifest.files.contains_key("clip_tokenizer"));
     assert_eq!(manifest.text.multilingual.eos, 2);
 }

@@ -208,7 +208,7 @@ impl<'a> Bench<'a> {
 
     fn graphs(&self) -> Result<Vec<Component>> {
         let turns = self.with(|networks| {
-            pipeline::memory_estimate::turns(
+            pipeline::memory_estimate::phases(
                 networks.folder(),
                 self.engine.constants(),
                 &self.resolved,

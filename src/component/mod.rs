@@ -16,7 +16,7 @@ pub mod unet;
 use crate::error::{Error, Kind, Result};
 use crate::opening::{GraphFacts, VerifiedGraphs};
 use crate::progress::{CancelToken, Stage};
-use crate::residency::{Plan, Rates};
+use crate::residency::{Coefficients, Plan};
 use crate::runtime::{Runtime, RuntimeEntry};
 use crate::status::StatusBoard;
 use crate::tensor::{Input, Tensor, Value};
@@ -126,8 +126,8 @@ impl Networks {
     ///
     /// # Errors
     /// When the folder has no such graph, or its text is not the manifest's.
-    pub fn rates(&mut self, component: Component) -> Result<Rates> {
-        self.graphs.rates(component)
+    pub fn coefficients(&mut self, component: Component) -> Result<Coefficients> {
+        self.graphs.coefficients(component)
     }
 
     /// Numbers of a graph that its memory is estimated from.

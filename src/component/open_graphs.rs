@@ -4,7 +4,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::opening::VerifiedGraphs;
 use crate::progress::Stage;
-use crate::residency::{Plan, Rates, Step};
+use crate::residency::{Coefficients, Plan, Step};
 use crate::runtime::{self, Graph, Runtime, RuntimeEntry};
 use crate::status::StatusBoard;
 use crate::system;
@@ -87,8 +87,8 @@ impl OpenGraphs {
         std::mem::take(&mut self.notes)
     }
 
-    pub(super) fn rates(&mut self, component: Component) -> Result<Rates> {
-        Ok(self.runtime.rates(&self.graphs.checked(component)?.source))
+    pub(super) fn coefficients(&mut self, component: Component) -> Result<Coefficients> {
+        Ok(self.runtime.coefficients(&self.graphs.checked(component)?.source))
     }
 
     /// Memory of the process as it was when no graph was open; 0 where the system does not tell.

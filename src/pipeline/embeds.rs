@@ -25,26 +25,30 @@ pub struct Embeds {
 }
 
 /// Image embeddings f32\[1,D\] of the pictures that a request reads.
-pub struct Seen {
+pub struct ImageEmbeds {
     mixed: Vec<Tensor>,
     negative: Option<Tensor>,
 }
 
 /// Encodes the pictures of a mix and the negative picture.
-pub fn see(cx: &mut RunContext<'_>, resolved: &ResolvedRequest, observer: &mut Observer<'_>) -> Result<Seen> {
+pub fn encode_images(
+    cx: &mut RunContext<'_>,
+    resolved: &ResolvedRequest,
+    observer: &mut Observer<'_>,
+) -> Result<ImageEmbeds> {
     let mixed: Vec<&Input> = resolved.mix.iter().filter_map(|part| part.what.picture()).collect();
     let total = mixed.len() + usize::from(resolved.negative_picture.is_some());
     if total == 0 {
-        return Ok(Seen { mixed: Vec::new(), negative: None });
+        return Ok(ImageEmbeds { mixed: Vec::new(), negative: None });
     }
-    cx.timed(Stage::Look, |cx| {
+    cx.timed(Stage::EncodeImages, |cx| {
         let mut embeds = Vec::with_capacity(total);
         for input in mixed.iter().copied().chain(&resolved.negative_picture) {
             embeds.push(embed(cx.networks, input)?);
-            observer.step(Stage::Look, embeds.len(), total)?;
+            observer.step(Stage::EncodeImages, embeds.len(), total)?;
         }
         let negative = if resolved.negative_picture.is_some() { embeds.pop() } else { None };
-        Ok(Seen { mixed: embeds, negative })
+        Ok(ImageEmbeds { mixed: embeds, negative })
     })
 }
 
@@ -58,7 +62,7 @@ fn embed(networks: &mut Networks, input: &Input) -> Result<Tensor> {
 pub fn of(
     cx: &mut RunContext<'_>,
     resolved: &ResolvedRequest,
-    (texts, seen): (&Texts, &Seen),
+    (texts, seen): (&Texts, &ImageEmbeds),
     (part, noise): (&Range<usize>, &mut PictureNoise),
     observer: &mut Observer<'_>,
 ) -> Result<Embeds> {
@@ -85,7 +89,7 @@ pub fn of(
 fn through(
     prior: &mut dyn TextPrior,
     resolved: &ResolvedRequest,
-    seen: &Seen,
+    seen: &ImageEmbeds,
     (part, zero): (&Range<usize>, &Tensor),
 ) -> Result<Embeds> {
     let (positive, text) = match resolved.mix.is_empty() {
@@ -105,7 +109,12 @@ fn through(
 }
 
 /// The parts of a mix, blended, a row a picture.
-fn mixed(prior: &mut dyn TextPrior, resolved: &ResolvedRequest, seen: &Seen, count: usize) -> Result<Tensor> {
+fn mixed(
+    prior: &mut dyn TextPrior,
+    resolved: &ResolvedRequest,
+    seen: &ImageEmbeds,
+    count: usize,
+) -> Result<Tensor> {
     let (mut pictures, mut texts) = (seen.mixed.iter(), 0);
     let mut parts = Vec::with_capacity(resolved.mix.len());
     for part in &resolved.mix {

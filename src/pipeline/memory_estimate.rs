@@ -1,4 +1,4 @@
-//! What a request takes of memory: its turns in order, and its graphs' costs at its sizes.
+//! What a request takes of memory: its phases in order, and its graphs' footprints at its sizes.
 
 use super::{Sides, start};
 use crate::component::Networks;
@@ -10,23 +10,23 @@ use crate::opening::GraphFacts;
 use crate::priors::PriorKind;
 use crate::progress::Stage;
 use crate::request::ResolvedRequest;
-use crate::residency::{Cost, Rates, Turn};
+use crate::residency::{Coefficients, Footprint, Phase};
 use crate::stage::denoise::FILM_NUMBERS;
 use kandinsky_models::manifest::Precision;
 use kandinsky_models::{Component, Folder, KANDINSKY_2_1};
 use std::collections::BTreeMap;
 
-/// The turns of a request, in order. The image encoder is in them only where a picture is looked at, or its constant
+/// The phases of a request, in order. The image encoder is in them only where a picture is looked at, or its constant
 /// is not stored; `previewed` says whether previews are decoded while the UNet runs.
 ///
 /// # Errors
 /// When the model lacks a UNet that the request needs.
-pub fn turns(
+pub fn phases(
     folder: &Folder,
     constants: &Constants,
     resolved: &ResolvedRequest,
     previewed: bool,
-) -> Result<Vec<Turn>> {
+) -> Result<Vec<Phase>> {
     use Component::{
         ImageEncoder, MovqDecoder, MovqEncoder, MovqQuantize, MultilingualEncoder, PriorPrefix, PriorStep,
         TextEncoder,
@@ -48,8 +48,8 @@ pub fn turns(
     let mut decode = vec![MovqDecoder];
     decode.extend(resolved.quantize.then_some(MovqQuantize));
     let all = [
-        (Stage::Look, resolved.start.picture().map(|_| MovqEncoder).into_iter().collect()),
-        (Stage::Look, looks.then_some(ImageEncoder).into_iter().collect()),
+        (Stage::EncodeImages, resolved.start.picture().map(|_| MovqEncoder).into_iter().collect()),
+        (Stage::EncodeImages, looks.then_some(ImageEncoder).into_iter().collect()),
         (Stage::Encode, if diffuses { vec![TextEncoder, PriorPrefix] } else { Vec::new() }),
         (Stage::Encode, vec![MultilingualEncoder]),
         (Stage::Prior, prior),
@@ -57,9 +57,9 @@ pub fn turns(
         (Stage::Denoise, denoise),
         (Stage::Decode, decode),
     ];
-    let turn =
-        |(stage, graphs): (Stage, Vec<Component>)| Turn { stage, graphs: graphs.into_iter().collect() };
-    Ok(all.into_iter().map(turn).filter(|turn| !turn.graphs.is_empty()).collect())
+    let phase =
+        |(stage, graphs): (Stage, Vec<Component>)| Phase { stage, graphs: graphs.into_iter().collect() };
+    Ok(all.into_iter().map(phase).filter(|phase| !phase.graphs.is_empty()).collect())
 }
 
 /// Whether the UNet's context and FiLM are computed before its first step and never again: where all pictures are denoised
@@ -71,21 +71,21 @@ fn conditioned_once(folder: &Folder, resolved: &ResolvedRequest) -> Result<bool>
     Ok(wide(2 * part.len() * steps) * film_width(folder)? <= wide(FILM_NUMBERS) / 2)
 }
 
-/// What each graph of some turns takes of memory for a request.
+/// What each graph of some phases takes of memory for a request.
 ///
 /// # Errors
 /// When a graph is missing or cannot be read.
-pub fn costs(
+pub fn footprints(
     networks: &mut Networks,
-    turns: &[Turn],
+    phases: &[Phase],
     resolved: &ResolvedRequest,
-) -> Result<BTreeMap<Component, Cost>> {
-    let graphs = turns.iter().flat_map(|turn| turn.graphs.iter().copied());
-    graphs.map(|component| Ok((component, cost(networks, component, resolved)?))).collect()
+) -> Result<BTreeMap<Component, Footprint>> {
+    let graphs = phases.iter().flat_map(|phase| phase.graphs.iter().copied());
+    graphs.map(|component| Ok((component, footprint(networks, component, resolved)?))).collect()
 }
 
-fn cost(networks: &mut Networks, component: Component, resolved: &ResolvedRequest) -> Result<Cost> {
-    let (rates, facts) = (networks.rates(component)?, networks.facts(component)?);
+fn footprint(networks: &mut Networks, component: Component, resolved: &ResolvedRequest) -> Result<Footprint> {
+    let (rates, facts) = (networks.coefficients(component)?, networks.facts(component)?);
     let folder = networks.folder();
     let spec = folder.graph(component)?;
     // Runtimes widen half floats as they open a graph.
@@ -93,7 +93,7 @@ fn cost(networks: &mut Networks, component: Component, resolved: &ResolvedReques
     let weights = spec.data_bytes().saturating_mul(widened);
     let graph = Estimated { component, weights, rates: &rates, facts };
     let running = running(folder, &graph, resolved)?;
-    Ok(Cost::new(&rates, component, (weights, spec.graph.bytes), running))
+    Ok(Footprint::new(&rates, component, (weights, spec.graph.bytes), running))
 }
 
 /// Bytes of a number.
@@ -106,7 +106,7 @@ struct Estimated<'a> {
     component: Component,
     /// Bytes of its weights as f32.
     weights: u64,
-    rates: &'a Rates,
+    rates: &'a Coefficients,
     facts: GraphFacts,
 }
 

@@ -103,9 +103,9 @@ pub fn draw(
     observer: &mut Observer<'_>,
 ) -> Result<Drawn> {
     let sides = Sides::new(&cx.networks.folder().manifest().latent, resolved);
-    cx.enter(Stage::Look, observer)?;
+    cx.enter(Stage::EncodeImages, observer)?;
     let begin = start::begin(cx, resolved, &sides, observer)?;
-    let seen = embeds::see(cx, resolved, observer)?;
+    let seen = embeds::encode_images(cx, resolved, observer)?;
     cx.enter(Stage::Encode, observer)?;
     let texts = texts::encode(cx, resolved, observer)?;
     let seeds: Vec<u64> = (0..resolved.pictures()).map(|picture| resolved.seed_of(picture)).collect();

@@ -8,7 +8,7 @@ use crate::image::{Canvas, Mask, Picture, Sides as Margins, View, composite, mov
 use crate::math::{count, nearest};
 use crate::profile::Profile;
 use crate::progress::{Observer, Stage};
-use crate::request::{Frame, Input, ResolvedRequest, Seam, Start};
+use crate::request::{Compositing, Frame, Input, ResolvedRequest, Start};
 use crate::sampler::{Noise, Sampler};
 use crate::schedule::Schedule;
 use crate::stage::denoise::Known;
@@ -51,7 +51,7 @@ pub fn begin(
     if resolved.start == Start::Noise {
         return Ok(plain);
     }
-    cx.timed(Stage::Look, |cx| {
+    cx.timed(Stage::EncodeImages, |cx| {
         let begin = match &resolved.start {
             Start::Noise => plain,
             Start::Edit { picture, .. } => {
@@ -68,7 +68,7 @@ pub fn begin(
                 with_hole(cx.networks, plain, (canvas.picture, canvas.mask), *seam, sides)?
             }
         };
-        observer.step(Stage::Look, 1, 1)?;
+        observer.step(Stage::EncodeImages, 1, 1)?;
         Ok(begin)
     })
 }
@@ -129,7 +129,7 @@ fn with_hole(
     networks: &mut Networks,
     plain: Begin,
     (picture, mask): (Picture, Mask),
-    seam: Seam,
+    seam: Compositing,
     sides: &Sides,
 ) -> Result<Begin> {
     let factor = networks.folder().manifest().latent.factor;

@@ -40,7 +40,7 @@ impl PriorKind {
     /// Every kind, in the order of the paper's table.
     pub const ALL: [Self; 4] = [Self::Diffusion, Self::Linear, Self::Residual, Self::None];
 
-    /// The name, at every door.
+    /// The name, at every front end.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Diffusion => "diffusion",

@@ -22,7 +22,7 @@ pub use crate::rng::Generator;
 pub use aspect::{ASPECTS, aspect_size};
 pub use input::Input;
 pub use settings::list::{Request, ResolvedRequest};
-pub use start::{Blend, Frame, Part, Seam, Start, Subject};
+pub use start::{Blend, Compositing, Frame, Part, Start, Subject};
 
 use crate::error::Result;
 use settings::SETTINGS;
@@ -71,7 +71,7 @@ impl Request {
     #[must_use]
     pub fn inpaint(mut self, picture: impl Into<Input>, mask: impl Into<Input>) -> Self {
         let (picture, mask) = (picture.into(), Some(mask.into()));
-        self.start = Start::Inpaint { picture, mask, invert: false, seam: Seam::default() };
+        self.start = Start::Inpaint { picture, mask, invert: false, seam: Compositing::default() };
         self
     }
 
@@ -79,20 +79,20 @@ impl Request {
     #[must_use]
     pub fn inpaint_transparent(mut self, picture: impl Into<Input>) -> Self {
         let picture = picture.into();
-        self.start = Start::Inpaint { picture, mask: None, invert: false, seam: Seam::default() };
+        self.start = Start::Inpaint { picture, mask: None, invert: false, seam: Compositing::default() };
         self
     }
 
     /// Paints what lies around a picture.
     #[must_use]
     pub fn outpaint(mut self, picture: impl Into<Input>, frame: Frame) -> Self {
-        self.start = Start::Outpaint { picture: picture.into(), frame, seam: Seam::default() };
+        self.start = Start::Outpaint { picture: picture.into(), frame, seam: Compositing::default() };
         self
     }
 
     /// Sets how an inpainting or outpainting joins the picture.
     #[must_use]
-    pub fn seam(mut self, joined: Seam) -> Self {
+    pub fn seam(mut self, joined: Compositing) -> Self {
         if let Start::Inpaint { seam, .. } | Start::Outpaint { seam, .. } = &mut self.start {
             *seam = joined;
         }

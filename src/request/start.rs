@@ -75,7 +75,7 @@ impl Blend {
     /// Every way.
     pub const ALL: [Self; 2] = [Self::Linear, Self::Spherical];
 
-    /// The name at every door.
+    /// The name at every front end.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Linear => "linear",
@@ -111,7 +111,7 @@ pub enum Start {
         invert: bool,
         /// How the result joins the picture.
         #[serde(flatten)]
-        seam: Seam,
+        seam: Compositing,
     },
     /// A picture and what lies around it.
     Outpaint {
@@ -121,13 +121,13 @@ pub enum Start {
         frame: Frame,
         /// How the result joins the picture.
         #[serde(flatten)]
-        seam: Seam,
+        seam: Compositing,
     },
 }
 
 /// How what was painted joins what was there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seam {
+pub struct Compositing {
     /// Everything as decoded, as the reference gives it, instead of the input's own pixels outside the hole.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub decoded: bool,

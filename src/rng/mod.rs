@@ -34,7 +34,7 @@ impl Generator {
     /// Every generator.
     pub const ALL: [Self; 2] = [Self::TorchCpu, Self::TorchCuda];
 
-    /// The name at every door.
+    /// The name at every front end.
     pub const fn name(self) -> &'static str {
         match self {
             Self::TorchCpu => "torch-cpu",

@@ -44,7 +44,7 @@ impl CacheMode {
     /// Every mode.
     pub const ALL: [Self; 3] = [Self::Auto, Self::All, Self::Off];
 
-    /// The name at every door.
+    /// The name at every front end.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",

@@ -3,7 +3,7 @@
 use super::precision::Precision;
 use super::{Opened, RuntimeOptions};
 use crate::error::Result;
-use crate::residency::Rates;
+use crate::residency::Coefficients;
 use kandinsky_models::manifest::Target;
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub struct RuntimeEntry {
     /// Brings it up for a precision that it lists.
     pub open: fn(&RuntimeOptions, Precision) -> Result<Opened>,
     /// What graphs take of memory on it.
-    pub memory: fn(Opening) -> Rates,
+    pub memory: fn(Opening) -> Coefficients,
 }
 
 impl RuntimeEntry {

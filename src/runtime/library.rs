@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// A library that is looked for.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct LibrarySpec {
     /// What it is called in sentences.
     title: &'static str,
     /// The file's name between `lib` and `.so`.
@@ -36,7 +36,7 @@ pub struct Wanted {
 }
 
 /// ONNX Runtime.
-pub static ONNX_RUNTIME: Wanted = Wanted {
+pub static ONNX_RUNTIME: LibrarySpec = LibrarySpec {
     title: "onnx runtime",
     stem: "onnxruntime",
     flag: "--ort-library",
@@ -48,7 +48,7 @@ pub static ONNX_RUNTIME: Wanted = Wanted {
 };
 
 /// OpenVINO, by its C interface.
-pub static OPENVINO: Wanted = Wanted {
+pub static OPENVINO: LibrarySpec = LibrarySpec {
     title: "openvino",
     stem: "openvino_c",
     flag: "--openvino-library",
@@ -60,7 +60,7 @@ pub static OPENVINO: Wanted = Wanted {
 };
 
 /// Both.
-static LIBRARIES: [&Wanted; 2] = [&ONNX_RUNTIME, &OPENVINO];
+static LIBRARIES: [&LibrarySpec; 2] = [&ONNX_RUNTIME, &OPENVINO];
 
 /// How long a child may take to open a library.
 const PATIENCE: Duration = Duration::from_millis(2000);
@@ -93,7 +93,7 @@ impl fmt::Display for Library {
 ///
 /// # Errors
 /// [`Kind::NoRuntime`] with the reason: none was found, or the first one found does not work.
-pub fn find(wanted: &Wanted, named: Option<&Path>) -> Result<Library> {
+pub fn find(wanted: &LibrarySpec, named: Option<&Path>) -> Result<Library> {
     if let Some(path) = named {
         return examine(wanted, path, "named");
     }
@@ -113,12 +113,12 @@ pub fn find(wanted: &Wanted, named: Option<&Path>) -> Result<Library> {
             return examine(wanted, &path, "on the loader's path");
         }
     }
-    let Wanted { flag, variable, .. } = wanted;
+    let LibrarySpec { flag, variable, .. } = wanted;
     let message = format!("{} was not found; name it with {flag} or {variable}", wanted.file_name());
     Err(Error::new(Kind::NoRuntime, message))
 }
 
-impl Wanted {
+impl LibrarySpec {
     /// The library's file name on this system.
     fn file_name(&self) -> String {
         let stem = self.stem;
@@ -150,7 +150,7 @@ impl Wanted {
     }
 
     /// Whether a version has the interface that is called.
-    fn fits(&self, version: &str) -> std::result::Result<(), String> {
+    fn matches_port(&self, version: &str) -> std::result::Result<(), String> {
         let title = self.title;
         let mut numbers = version.split(['.', '-']).map(str::parse::<u32>);
         let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
@@ -200,7 +200,7 @@ fn loader_folders() -> Vec<PathBuf> {
 }
 
 /// Finds out whether `path` is a library that this program can use.
-fn examine(wanted: &Wanted, path: &Path, how: &'static str) -> Result<Library> {
+fn examine(wanted: &LibrarySpec, path: &Path, how: &'static str) -> Result<Library> {
     let bad = |reason: &str| Error::new(Kind::NoRuntime, format!("{} {reason}", path.display()));
     let path_for_good = path.canonicalize().map_err(|_| bad("does not exist"))?;
     if !path_for_good.is_file() {
@@ -209,13 +209,13 @@ fn examine(wanted: &Wanted, path: &Path, how: &'static str) -> Result<Library> {
     #[cfg(target_os = "linux")]
     check_elf(&path_for_good).map_err(bad)?;
     let version = probe(wanted, &path_for_good).map_err(|reason| bad(&reason))?;
-    wanted.fits(&version).map_err(|reason| bad(&reason))?;
+    wanted.matches_port(&version).map_err(|reason| bad(&reason))?;
     Ok(Library { title: wanted.title, path: path_for_good, version, how })
 }
 
 /// The library's version: remembered, else from a child where this process is the program, else
 /// from opening it here.
-fn probe(wanted: &Wanted, path: &Path) -> std::result::Result<String, String> {
+fn probe(wanted: &LibrarySpec, path: &Path) -> std::result::Result<String, String> {
     let note = verification::note(&format!("libraries/{}", wanted.stem), path);
     if let Some(version) = note.as_ref().and_then(|note| std::fs::read_to_string(note).ok()) {
         return Ok(version);
@@ -251,7 +251,7 @@ pub fn answer_probe() -> Option<ExitCode> {
     }
 }
 
-fn probe_in_child(wanted: &Wanted, path: &Path) -> std::result::Result<String, String> {
+fn probe_in_child(wanted: &LibrarySpec, path: &Path) -> std::result::Result<String, String> {
     let executable = std::env::current_exe().map_err(|e| format!("cannot be probed: {e}"))?;
     let mut command = Command::new(executable);
     command.arg(PROBE).arg(wanted.stem).arg(path);

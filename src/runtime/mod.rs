@@ -19,7 +19,7 @@ pub mod shapes;
 pub mod tract;
 
 use crate::error::{Error, Kind, Result};
-use crate::residency::Rates;
+use crate::residency::Coefficients;
 use crate::tensor::{Input, Value};
 use kandinsky_models::manifest::{Dtype, Port};
 use kandinsky_models::{Component, GraphSpec};
@@ -75,7 +75,7 @@ pub trait Runtime: Send {
     }
 
     /// What a graph takes of memory on it.
-    fn rates(&self, source: &GraphSource) -> Rates {
+    fn coefficients(&self, source: &GraphSource) -> Coefficients {
         (self.entry().memory)(self.opening(source))
     }
 
@@ -188,7 +188,7 @@ pub fn threads(options: &RuntimeOptions) -> usize {
 }
 
 /// Inputs in the order of the contract, checked against it: names, types, ranks, fixed sides.
-fn arranged<'a, 'b>(
+fn order_inputs<'a, 'b>(
     source: &GraphSource,
     inputs: &'a [(&str, Input<'b>)],
 ) -> Result<Vec<(&'a str, &'a Input<'b>)>> {
@@ -198,7 +198,7 @@ fn arranged<'a, 'b>(
     for port in &source.spec.inputs {
         let found = inputs.iter().find(|(name, _)| *name == port.name);
         let (name, value) = found.ok_or_else(|| wrong(format!("the input {} is missing", port.name)))?;
-        fits(port, value.dtype(), value.shape()).map_err(&wrong)?;
+        matches_port(port, value.dtype(), value.shape()).map_err(&wrong)?;
         ordered.push((*name, value));
     }
     if ordered.len() != inputs.len() {
@@ -208,7 +208,7 @@ fn arranged<'a, 'b>(
     Ok(ordered)
 }
 
-fn fits(port: &Port, dtype: Dtype, shape: &[usize]) -> std::result::Result<(), String> {
+fn matches_port(port: &Port, dtype: Dtype, shape: &[usize]) -> std::result::Result<(), String> {
     let fixed = |axis: usize, side: &usize| port.fixed(axis).is_none_or(|expected| expected == *side);
     let same =
         shape.len() == port.shape.len() && shape.iter().enumerate().all(|(axis, side)| fixed(axis, side));
@@ -220,7 +220,7 @@ fn fits(port: &Port, dtype: Dtype, shape: &[usize]) -> std::result::Result<(), S
 }
 
 /// Checks what came out: every output of the contract, and finite numbers.
-fn checked(source: &GraphSource, outputs: Vec<(String, Value)>) -> Result<Vec<(String, Value)>> {
+fn validate_outputs(source: &GraphSource, outputs: Vec<(String, Value)>) -> Result<Vec<(String, Value)>> {
     let component = source.component;
     let fault = |what: String| Error::new(Kind::RuntimeFault, format!("{component}: {what}"));
     for (port, (name, value)) in source.spec.outputs.iter().zip(&outputs) {
@@ -228,7 +228,7 @@ fn checked(source: &GraphSource, outputs: Vec<(String, Value)>) -> Result<Vec<(S
             return Err(fault(format!("the output {name} came where {} was promised", port.name)));
         }
         let given = Input::from(value);
-        fits(port, given.dtype(), given.shape()).map_err(&fault)?;
+        matches_port(port, given.dtype(), given.shape()).map_err(&fault)?;
         if let Value::F32(array) = value
             && let Some(bad) = array.iter().find(|x| !x.is_finite())
         {

@@ -9,10 +9,11 @@ use super::entry::{Availability, Opening, RuntimeEntry, Tier};
 use super::library::{self, Library};
 use super::precision::{BF16_FEATURES, bf16_feature};
 use super::{
-    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, first_line, threads,
+    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, first_line, order_inputs, threads,
+    validate_outputs,
 };
 use crate::error::{Error, Kind, Result};
-use crate::residency::Rates;
+use crate::residency::Coefficients;
 use crate::tensor::{Input, Tensor, Value, row_major};
 use kandinsky_models::Component;
 use kandinsky_models::manifest::{Dtype, Port, WAVES};
@@ -144,7 +145,7 @@ impl Runtime for OpenVino {
 
 /// Measured, of private memory: the stored weights stay mapped beside it, and the system takes those pages back when
 /// it wants them.
-const F32_MEMORY: Rates = Rates {
+const F32_MEMORY: Coefficients = Coefficients {
     weights: 100,
     convolutions: 100,
     text: 60,
@@ -157,7 +158,8 @@ const F32_MEMORY: Rates = Rates {
 
 /// As [`F32_MEMORY`], measured at 256, 512 and 768 pixels: weights are packed in half the bytes, and no attention's scores are
 /// held whole.
-const BF16_MEMORY: Rates = Rates { weights: 50, convolutions: 56, unet_maps: 35, scores: 0, ..F32_MEMORY };
+const BF16_MEMORY: Coefficients =
+    Coefficients { weights: 50, convolutions: 56, unet_maps: 35, scores: 0, ..F32_MEMORY };
 
 struct OpenVinoGraph {
     source: GraphSource,
@@ -169,7 +171,7 @@ struct OpenVinoGraph {
 
 impl Graph for OpenVinoGraph {
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<(String, Value)>> {
-        let ordered = arranged(&self.source, inputs)?;
+        let ordered = order_inputs(&self.source, inputs)?;
         let sides = spatial(&self.source.spec.inputs);
         let sides = sides.iter().filter_map(|(port, axis)| ordered.get(*port)?.1.shape().get(*axis).copied());
         let sides: Vec<usize> = sides.collect();
@@ -193,7 +195,7 @@ impl Graph for OpenVinoGraph {
             let tensor = request.get_tensor(&port.name).map_err(fault)?;
             outputs.push((port.name.clone(), from_openvino(port, &tensor).map_err(fault)?));
         }
-        checked(&self.source, outputs)
+        validate_outputs(&self.source, outputs)
     }
 }
 

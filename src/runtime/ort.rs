@@ -6,12 +6,12 @@ use super::library::{self, Library};
 use super::ort_bound::{BoundGraph, Device};
 use super::ort_engine::{Engine, PREPARED};
 use super::ort_environment::with_environment;
-use super::ort_value::{lent, taken};
+use super::ort_value::{lent, to_value};
 use super::profiled::Profiled;
 use super::provider::{self, cuda::Cuda, key, tensorrt};
 use super::{
-    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, first_line,
-    ort_compiled, threads,
+    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, first_line, order_inputs, ort_compiled,
+    threads, validate_outputs,
 };
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Input, Value};
@@ -359,7 +359,7 @@ impl Graph for OrtGraph {
             Error::new(Kind::RuntimeFault, format!("{component} failed on onnx runtime: {reason}"))
                 .caused_by(e)
         };
-        let ordered = arranged(&self.source, inputs)?;
+        let ordered = order_inputs(&self.source, inputs)?;
         let mut fed: Vec<(&str, SessionInputValue<'_>)> = Vec::with_capacity(ordered.len());
         for (name, input) in ordered {
             fed.push((name, lent(input).map_err(fault)?));
@@ -370,9 +370,9 @@ impl Graph for OrtGraph {
             let missing =
                 || Error::new(Kind::RuntimeFault, format!("{component} gave no output {}", port.name));
             let value = outputs.remove(&port.name).ok_or_else(missing)?;
-            values.push((port.name.clone(), taken(&value).map_err(fault)?));
+            values.push((port.name.clone(), to_value(&value).map_err(fault)?));
         }
         drop(outputs);
-        checked(&self.source, values)
+        validate_outputs(&self.source, values)
     }
 }

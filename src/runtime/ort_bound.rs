@@ -4,10 +4,10 @@
 //! What stays the same from run to run is copied to the device once ([`Graph::keep`]). It runs on the CPU
 //! provider too, where the device is main memory and nothing is captured.
 
-use super::ort_value::taken;
+use super::ort_value::to_value;
 use super::provider::Provider;
 use super::shapes::Symbols;
-use super::{Graph, GraphSource, checked, first_line, fits};
+use super::{Graph, GraphSource, first_line, matches_port, validate_outputs};
 use crate::error::{Error, Kind, Result};
 use crate::tensor::{Input, TensorView, Value, row_major};
 use kandinsky_models::manifest::Port;
@@ -77,7 +77,7 @@ impl BoundGraph {
     fn place(&mut self, name: &str, input: &Input<'_>) -> Result<Vec<usize>> {
         let port = self.source.spec.inputs.iter().find(|port| port.name == name);
         let port = port.ok_or_else(|| self.wrong(format!("{name} is no input of it")))?;
-        fits(port, input.dtype(), input.shape()).map_err(|what| self.wrong(what))?;
+        matches_port(port, input.dtype(), input.shape()).map_err(|what| self.wrong(what))?;
         let Input::F32(tensor) = input else { return Err(self.wrong(format!("{name} holds no floats"))) };
         let shape = tensor.shape().to_vec();
         self.copy(name, tensor).map_err(|e| self.fault(&e))?;
@@ -111,7 +111,7 @@ impl BoundGraph {
         if let Some(place) = self.plans.iter().position(|plan| plan.shapes == shapes) {
             return Ok(place);
         }
-        // The place behind those that are captured is taken by turns.
+        // The place behind those that are captured is to_value by turns.
         if self.plans.len() > CAPTURES {
             self.plans.pop();
         }
@@ -160,7 +160,7 @@ impl BoundGraph {
             } else {
                 value
             };
-            values.push((port.name.clone(), taken(&value)?));
+            values.push((port.name.clone(), to_value(&value)?));
         }
         Ok(values)
     }
@@ -189,7 +189,7 @@ impl Graph for BoundGraph {
         let shapes = self.shapes(&given)?;
         let place = self.plan(shapes)?;
         let values = self.run_plan(place).map_err(|e| self.fault(&e))?;
-        checked(&self.source, values)
+        validate_outputs(&self.source, values)
     }
 
     fn keep(&mut self, id: u64, inputs: &[(&str, Input<'_>)]) -> Result<bool> {

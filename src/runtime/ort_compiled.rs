@@ -3,7 +3,7 @@
 
 use super::GraphSource;
 use super::cache::LARGE;
-use crate::residency::Rates;
+use crate::residency::Coefficients;
 use kandinsky_models::Component;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// Measured: weights are copied as they are packed, and MoVQ's graph is run in an order that holds every
 /// normalisation's scale and shift at full size.
-pub(super) const PLAIN: Rates = Rates {
+pub(super) const PLAIN: Coefficients = Coefficients {
     weights: 100,
     convolutions: 101,
     text: 30,
@@ -26,7 +26,8 @@ pub(super) const PLAIN: Rates = Rates {
 
 /// Measured: weights of convolutions are mapped as they were laid out. The graph is read back in the order in which it
 /// was saved, which holds far fewer feature maps of MoVQ.
-pub(super) const COMPILED: Rates = Rates { weights: 100, convolutions: 103, text: 20, movq_maps: 8, ..PLAIN };
+pub(super) const COMPILED: Coefficients =
+    Coefficients { weights: 100, convolutions: 103, text: 20, movq_maps: 8, ..PLAIN };
 
 pub(super) fn builder(environment: &Environment, source: &GraphSource) -> ort::Result<SessionBuilder> {
     Ok(Session::builder(environment)?.with_memory_pattern(false)?.with_prepacking(packs(source))?)

@@ -29,7 +29,7 @@ where
 }
 
 /// Copies a tensor of integers or floats out of ONNX Runtime.
-pub(super) fn taken(value: &DynValue) -> ort::Result<Value> {
+pub(super) fn to_value(value: &DynValue) -> ort::Result<Value> {
     let odd = |e: ndarray::ShapeError| ort::Error::new(e.to_string());
     if value.dtype().tensor_type() == Some(TensorElementType::Int64) {
         let (shape, numbers) = value.try_extract_tensor::<i64>()?;

@@ -54,7 +54,7 @@ fn computed(named: Option<&'static RuntimeEntry>, asked: Precision) -> Result<Pr
     }
 }
 
-/// The quickest precision of the runtimes that may be taken, with the reason; f32 where there is no quicker one.
+/// The quickest precision of the runtimes that may be to_value, with the reason; f32 where there is no quicker one.
 fn quickest(named: Option<&'static RuntimeEntry>, options: &RuntimeOptions) -> Choice {
     let mut reasons = Vec::new();
     for entry in candidates(named) {

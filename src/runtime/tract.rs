@@ -2,10 +2,11 @@
 
 use super::entry::{Availability, RuntimeEntry, Tier};
 use super::{
-    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, arranged, checked, first_line, threads,
+    Graph, GraphSource, Opened, Precision, Runtime, RuntimeOptions, first_line, order_inputs, threads,
+    validate_outputs,
 };
 use crate::error::{Error, Kind, Result};
-use crate::residency::Rates;
+use crate::residency::Coefficients;
 use crate::tensor::{Input, Tensor, Value, row_major};
 use ndarray::{ArrayD, IxDyn};
 use std::sync::Arc;
@@ -68,7 +69,7 @@ impl Runtime for Tract {
 }
 
 /// Measured: it copies what it maps, and lays it out anew for each plan.
-const MEMORY: Rates = Rates {
+const MEMORY: Coefficients = Coefficients {
     weights: 150,
     convolutions: 150,
     text: 65,
@@ -92,7 +93,7 @@ struct TractGraph {
 
 impl Graph for TractGraph {
     fn run(&mut self, inputs: &[(&str, Input<'_>)]) -> Result<Vec<(String, Value)>> {
-        let ordered = arranged(&self.source, inputs)?;
+        let ordered = order_inputs(&self.source, inputs)?;
         let shapes: Vec<Vec<usize>> = ordered.iter().map(|(_, value)| value.shape().to_vec()).collect();
         let component = self.source.component;
         let fault = |e: tract_onnx::prelude::TractError| {
@@ -107,7 +108,7 @@ impl Graph for TractGraph {
         let names = self.source.spec.outputs.iter().map(|port| port.name.clone());
         let outputs: Result<Vec<_>> =
             names.zip(outputs).map(|(name, value)| Ok((name, from_tract(&value).map_err(fault)?))).collect();
-        checked(&self.source, outputs?)
+        validate_outputs(&self.source, outputs?)
     }
 }
 

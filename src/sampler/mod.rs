@@ -97,7 +97,7 @@ pub enum Role {
 
 /// An entry of [`SAMPLERS`].
 pub struct Entry {
-    /// The name at every door.
+    /// The name at every front end.
     pub name: &'static str,
     /// What it is, for help texts.
     pub doc: &'static str,
@@ -113,14 +113,14 @@ pub struct Entry {
     /// The class whose fields it reads; of another class's settings it takes what training fixed.
     class: &'static str,
     /// The settings that the name itself says.
-    said: &'static [(&'static str, Said)],
+    overrides: &'static [(&'static str, Override)],
     /// Makes one.
     build: Build,
 }
 
 /// A setting that a sampler's name says.
 #[derive(Debug, Clone, Copy)]
-enum Said {
+enum Override {
     Flag(bool),
     Word(&'static str),
 }
@@ -138,10 +138,10 @@ const HEUN: &str = "HeunDiscreteScheduler";
 const LMS: &str = "LMSDiscreteScheduler";
 const UNCLIP: &str = "UnCLIPScheduler";
 
-const KARRAS: &[(&str, Said)] = &[("use_karras_sigmas", Said::Flag(true))];
-const SDE: &[(&str, Said)] = &[("algorithm_type", Said::Word("sde-dpmsolver++"))];
-const RUNGE_KUTTA: &[(&str, Said)] = &[("skip_prk_steps", Said::Flag(false))];
-const NO_RUNGE_KUTTA: &[(&str, Said)] = &[("skip_prk_steps", Said::Flag(true))];
+const KARRAS: &[(&str, Override)] = &[("use_karras_sigmas", Override::Flag(true))];
+const SDE: &[(&str, Override)] = &[("algorithm_type", Override::Word("sde-dpmsolver++"))];
+const RUNGE_KUTTA: &[(&str, Override)] = &[("skip_prk_steps", Override::Flag(false))];
+const NO_RUNGE_KUTTA: &[(&str, Override)] = &[("skip_prk_steps", Override::Flag(true))];
 
 /// Every sampler.
 #[rustfmt::skip]
@@ -178,11 +178,11 @@ const fn decoder(
     steps: usize,
     doc: &'static str,
     class: &'static str,
-    said: &'static [(&'static str, Said)],
+    overrides: &'static [(&'static str, Override)],
     build: Build,
 ) -> Entry {
     let (role, profile) = (Role::Decoder, Profile::Diffusers);
-    Entry { name, doc, role, profile, steps, settings: "ddim", class, said, build }
+    Entry { name, doc, role, profile, steps, settings: "ddim", class, overrides, build }
 }
 
 const fn learned(name: &'static str, steps: usize, doc: &'static str, build: Build) -> Entry {
@@ -240,12 +240,12 @@ pub fn build(choice: &Choice<'_>, schedulers: &BTreeMap<String, Value>) -> Resul
         return Err(Error::new(Kind::BadModel, message));
     };
     let mut config = SchedulerConfig::parse(settings)?.for_class(entry.class)?;
-    for (field, said) in entry.said {
+    for (field, value) in entry.overrides {
         config = config.with(
             field,
-            match said {
-                Said::Flag(on) => (*on).into(),
-                Said::Word(word) => (*word).into(),
+            match value {
+                Override::Flag(on) => (*on).into(),
+                Override::Word(word) => (*word).into(),
             },
         );
     }

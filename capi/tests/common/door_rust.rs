@@ -2,8 +2,8 @@
 
 use kandinsky::internal::metadata;
 use kandinsky::{
-    Blend, Engine, Error, Frame, Generator, Input, Observer, Part, Picture, PreviewKind, Previews, PriorKind,
-    Profile, Request, RuntimeOptions, Seam, Size, Start, Subject,
+    Blend, Compositing, Engine, Error, Frame, Generator, Input, Observer, Part, Picture, PreviewKind,
+    Previews, PriorKind, Profile, Request, RuntimeOptions, Size, Start, Subject,
 };
 
 #[allow(clippy::duplicate_mod, reason = "the bodies are run through each door")]
@@ -82,7 +82,7 @@ impl Asked {
             ("prior_guidance", _) => request.prior_guidance = Some(value),
             ("start.strength", Start::Edit { strength, .. }) => *strength = value,
             (side, Start::Outpaint { frame: Frame::Extend { left, top, right, bottom }, seam, .. }) => {
-                *seam = Seam::default();
+                *seam = Compositing::default();
                 *match side.rsplit('.').next().unwrap() {
                     "left" => left,
                     "top" => top,

@@ -8,7 +8,7 @@ mod text_encoder;
 mod unet;
 
 use crate::graph::{Graph, Scope};
-use crate::rewrites::{Rewrite, Style};
+use crate::rewrites::{GraphStyle, Rewrite};
 use crate::weights::Weights;
 use crate::{Error, Result, config};
 use kandinsky_models::Component;
@@ -18,7 +18,7 @@ use std::path::Path;
 
 /// A folder of a checkpoint that holds a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum Network {
     /// `text_encoder` of a prior: CLIP.
     TextEncoder,
     /// `image_encoder` of a prior: CLIP.
@@ -37,7 +37,7 @@ pub enum Kind {
 
 /// A drawn graph and what it is in a model folder.
 #[derive(Debug, Clone)]
-pub struct Drawing {
+pub struct BuiltGraph {
     /// What it is.
     pub component: Component,
     /// Its nodes and weights.
@@ -49,8 +49,13 @@ pub struct Drawing {
 /// # Errors
 /// When the config (read from `config_path`, which is named in messages) lacks a field or asks for
 /// something that is not drawn, or a tensor is missing or has another shape.
-pub fn draw(kind: Kind, config: &Value, config_path: &Path, weights: &dyn Weights) -> Result<Vec<Drawing>> {
-    draw_for(&Style::default(), kind, config, config_path, weights)
+pub fn draw(
+    kind: Network,
+    config: &Value,
+    config_path: &Path,
+    weights: &dyn Weights,
+) -> Result<Vec<BuiltGraph>> {
+    draw_for(&GraphStyle::default(), kind, config, config_path, weights)
 }
 
 /// As [`draw`], in a style.
@@ -58,21 +63,22 @@ pub fn draw(kind: Kind, config: &Value, config_path: &Path, weights: &dyn Weight
 /// # Errors
 /// As [`draw`].
 pub fn draw_for(
-    style: &Style,
-    kind: Kind,
+    style: &GraphStyle,
+    kind: Network,
     config: &Value,
     config_path: &Path,
     weights: &dyn Weights,
-) -> Result<Vec<Drawing>> {
-    draw_with(kind, config, config_path, Sheet { style, weights: Some(weights) })
+) -> Result<Vec<BuiltGraph>> {
+    draw_with(kind, config, config_path, BuildOptions { style, weights: Some(weights) })
 }
 
 /// Every tensor that a network has in a checkpoint, with its shape, sorted by name.
 ///
 /// # Errors
 /// When the config cannot be drawn, as in [`draw`].
-pub fn tensors(kind: Kind, config: &Value, config_path: &Path) -> Result<Vec<(String, Vec<usize>)>> {
-    let drawings = draw_with(kind, config, config_path, Sheet { style: &Style::default(), weights: None })?;
+pub fn tensors(kind: Network, config: &Value, config_path: &Path) -> Result<Vec<(String, Vec<usize>)>> {
+    let drawings =
+        draw_with(kind, config, config_path, BuildOptions { style: &GraphStyle::default(), weights: None })?;
     let all = drawings.iter().flat_map(|drawing| drawing.graph.tensors().clone());
     Ok(all.collect::<BTreeMap<_, _>>().into_iter().collect())
 }
@@ -82,13 +88,13 @@ pub fn tensors(kind: Kind, config: &Value, config_path: &Path) -> Result<Vec<(St
 ///
 /// # Errors
 /// As [`draw`], and for a network that is never split.
-pub fn unsplit(kind: Kind, config: &Value, config_path: &Path, weights: &dyn Weights) -> Result<Graph> {
+pub fn unsplit(kind: Network, config: &Value, config_path: &Path, weights: &dyn Weights) -> Result<Graph> {
     match kind {
-        Kind::Prior => {
+        Network::Prior => {
             let c = config::Prior::read(config, config_path)?;
             Graph::draw("prior", Some(weights), |w| prior::unsplit(w, &c))
         }
-        Kind::Unet | Kind::InpaintUnet => {
+        Network::Unet | Network::InpaintUnet => {
             let c = config::Unet::read(config, config_path)?;
             Graph::draw("unet", Some(weights), |w| unet::unsplit(w, &c))
         }
@@ -102,52 +108,57 @@ pub fn unsplit(kind: Kind, config: &Value, config_path: &Path, weights: &dyn Wei
 
 /// What a network is drawn on.
 #[derive(Clone, Copy)]
-struct Sheet<'a> {
-    style: &'a Style,
+struct BuildOptions<'a> {
+    style: &'a GraphStyle,
     weights: Option<&'a dyn Weights>,
 }
 
-fn draw_with(kind: Kind, config: &Value, path: &Path, sheet: Sheet<'_>) -> Result<Vec<Drawing>> {
+fn draw_with(
+    kind: Network,
+    config: &Value,
+    path: &Path,
+    options: BuildOptions<'_>,
+) -> Result<Vec<BuiltGraph>> {
     match kind {
-        Kind::TextEncoder => {
+        Network::TextEncoder => {
             let c = config::TextEncoder::read(config, path)?;
-            Ok(vec![one(Component::TextEncoder, sheet, &|w| text_encoder::draw(w, &c))?])
+            Ok(vec![one(Component::TextEncoder, options, &|w| text_encoder::draw(w, &c))?])
         }
-        Kind::ImageEncoder => {
+        Network::ImageEncoder => {
             let c = config::ImageEncoder::read(config, path)?;
-            Ok(vec![one(Component::ImageEncoder, sheet, &|w| image_encoder::draw(w, &c))?])
+            Ok(vec![one(Component::ImageEncoder, options, &|w| image_encoder::draw(w, &c))?])
         }
-        Kind::MultilingualEncoder => {
+        Network::MultilingualEncoder => {
             let c = config::MultilingualEncoder::read(config, path)?;
-            Ok(vec![one(Component::MultilingualEncoder, sheet, &|w| multilingual_encoder::draw(w, &c))?])
+            Ok(vec![one(Component::MultilingualEncoder, options, &|w| multilingual_encoder::draw(w, &c))?])
         }
-        Kind::Prior => {
+        Network::Prior => {
             let c = config::Prior::read(config, path)?;
             Ok(vec![
-                one(Component::PriorPrefix, sheet, &|w| prior::prefix(w, &c))?,
-                one(Component::PriorStep, sheet, &|w| prior::step(w, &c))?,
+                one(Component::PriorPrefix, options, &|w| prior::prefix(w, &c))?,
+                one(Component::PriorStep, options, &|w| prior::step(w, &c))?,
             ])
         }
-        Kind::Unet => {
+        Network::Unet => {
             let parts =
                 [Component::UnetContext, Component::UnetFilm, Component::UnetStep, Component::UnetShallow];
-            unets(parts, config, path, sheet)
+            unets(parts, config, path, options)
         }
-        Kind::InpaintUnet => {
+        Network::InpaintUnet => {
             let parts = [
                 Component::InpaintContext,
                 Component::InpaintFilm,
                 Component::InpaintStep,
                 Component::InpaintShallow,
             ];
-            unets(parts, config, path, sheet)
+            unets(parts, config, path, options)
         }
-        Kind::Movq => {
+        Network::Movq => {
             let c = config::Movq::read(config, path)?;
             Ok(vec![
-                one(Component::MovqEncoder, sheet, &|w| movq::encoder(w, &c))?,
-                one(Component::MovqQuantize, sheet, &|w| movq::quantize(w, &c))?,
-                one(Component::MovqDecoder, sheet, &|w| movq::decoder(w, &c))?,
+                one(Component::MovqEncoder, options, &|w| movq::encoder(w, &c))?,
+                one(Component::MovqQuantize, options, &|w| movq::quantize(w, &c))?,
+                one(Component::MovqDecoder, options, &|w| movq::decoder(w, &c))?,
             ])
         }
     }
@@ -157,20 +168,27 @@ fn unets(
     [context, film, step, shallow]: [Component; 4],
     config: &Value,
     path: &Path,
-    sheet: Sheet<'_>,
-) -> Result<Vec<Drawing>> {
+    options: BuildOptions<'_>,
+) -> Result<Vec<BuiltGraph>> {
     let c = config::Unet::read(config, path)?;
     let mut drawings = vec![
-        one(context, sheet, &|w| unet::context(w, &c))?,
-        one(film, sheet, &|w| unet::film(w, &c))?,
-        one(step, sheet, &|w| unet::step(w, &c))?,
+        one(context, options, &|w| unet::context(w, &c))?,
+        one(film, options, &|w| unet::film(w, &c))?,
+        one(step, options, &|w| unet::step(w, &c))?,
     ];
-    if sheet.style.rewrites.has(Rewrite::DeepCache) {
-        drawings.push(one(shallow, sheet, &|w| unet::shallow(w, &c))?);
+    if options.style.rewrites.has(Rewrite::DeepCache) {
+        drawings.push(one(shallow, options, &|w| unet::shallow(w, &c))?);
     }
     Ok(drawings)
 }
 
-fn one(component: Component, sheet: Sheet<'_>, pen: &dyn Fn(&Scope<'_>) -> Result<()>) -> Result<Drawing> {
-    Ok(Drawing { component, graph: Graph::draw_for(sheet.style, component.name(), sheet.weights, pen)? })
+fn one(
+    component: Component,
+    options: BuildOptions<'_>,
+    build: &dyn Fn(&Scope<'_>) -> Result<()>,
+) -> Result<BuiltGraph> {
+    Ok(BuiltGraph {
+        component,
+        graph: Graph::draw_for(options.style, component.name(), options.weights, build)?,
+    })
 }

@@ -17,7 +17,7 @@ pub fn encoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
     let pixels = w.input("pixels", F32, &format!("batch, {}, {f}*h, {f}*w", c.pixels_in))?;
     let encoder = w.at("encoder");
     let norm = |w: &Scope<'_>, x: &Value| group_norm(w, x, c.groups);
-    let mut h = conv(&encoder.at("conv_in"), &w.picture(&pixels)?, c.outermost(), 3)?; // (B, C, f·h, f·w)
+    let mut h = conv(&encoder.at("conv_in"), &w.from_nchw(&pixels)?, c.outermost(), 3)?; // (B, C, f·h, f·w)
     for (i, (channels, attention)) in c.channels.iter().zip(&c.attention_down).enumerate() {
         let level = encoder.at(format!("down_blocks.{i}")).sides(f >> i);
         for j in 0..c.layers {
@@ -40,7 +40,7 @@ pub fn encoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
     let h = silu(w, &norm(&encoder.at("conv_norm_out"), &h)?)?; // (B, C, h, w)
     let h = conv(&encoder.at("conv_out"), &h, c.latent, 3)?; // (B, z, h, w)
     let latents = conv(&w.at("quant_conv"), &h, c.latent, 1)?;
-    w.output("latents", &w.planes(&latents)?, &format!("batch, {}, h, w", c.latent))
+    w.output("latents", &w.to_nchw(&latents)?, &format!("batch, {}, h, w", c.latent))
 }
 
 /// Latents (B, z, h, w) to the nearest codebook entries and their indices (B, h, w).
@@ -62,7 +62,7 @@ pub fn quantize(w: &Scope<'_>, c: &Movq) -> Result<()> {
 
 /// Latents (B, z, h, w) to pixels (B, 3, f·h, f·w).
 pub fn decoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
-    let latents = w.picture(&w.input("latents", F32, &format!("batch, {}, h, w", c.latent))?)?;
+    let latents = w.from_nchw(&w.input("latents", F32, &format!("batch, {}, h, w", c.latent))?)?;
     let decoder = w.at("decoder");
     let h = conv(&w.at("post_quant_conv"), &latents, c.latent, 1)?; // (B, z, h, w)
     let mut h = conv(&decoder.at("conv_in"), &h, c.innermost(), 3)?; // (B, C, h, w)
@@ -88,7 +88,7 @@ pub fn decoder(w: &Scope<'_>, c: &Movq) -> Result<()> {
     let h = silu(w, &spatial_norm(&decoder.at("conv_norm_out"), &h, z)?)?; // (B, C, f·h, f·w)
     let pixels = conv(&decoder.at("conv_out"), &h, c.pixels_out, 3)?;
     let f = c.factor();
-    w.output("pixels", &w.planes(&pixels)?, &format!("batch, {}, {f}*h, {f}*w", c.pixels_out))
+    w.output("pixels", &w.to_nchw(&pixels)?, &format!("batch, {}, {f}*h, {f}*w", c.pixels_out))
 }
 
 fn decoder_block(w: &Scope<'_>, x: Value, channels: usize, z: Latent<'_>, j: usize) -> Result<Value> {

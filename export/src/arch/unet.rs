@@ -128,7 +128,7 @@ pub fn step(w: &Scope<'_>, c: &Unet) -> Result<()> {
     let (out, deep) = walk(w, c, sample, None, &inputs)?;
     output(w, c, &out)?;
     match deep.filter(|_| w.has(Rewrite::DeepCache)) {
-        Some((deep, channels)) => w.output("deep", &w.planes(&deep)?, &deep_shape(c, channels)),
+        Some((deep, channels)) => w.output("deep", &w.to_nchw(&deep)?, &deep_shape(c, channels)),
         None => Ok(()),
     }
 }
@@ -141,7 +141,7 @@ pub fn shallow(w: &Scope<'_>, c: &Unet) -> Result<()> {
     let films = films(w, c)?;
     let attends = c.attention_down.first() == Some(&true);
     let contexts = if attends { contexts(w, c)? } else { BTreeMap::new() };
-    let deep = w.picture(&w.input("deep", F32, &deep_shape(c, channels))?)?;
+    let deep = w.from_nchw(&w.input("deep", F32, &deep_shape(c, channels))?)?;
     let (out, _) = walk(w, c, sample, Some(&deep), &Inputs { films, contexts })?;
     output(w, c, &out)
 }
@@ -312,11 +312,11 @@ fn context_of(w: &Scope<'_>, c: &Unet, tokens: &Value, channels: usize) -> Resul
 }
 
 fn sample(w: &Scope<'_>, c: &Unet) -> Result<Value> {
-    w.picture(&w.input("sample", F32, &format!("batch, {}, {}", c.inputs, sides(c)))?)
+    w.from_nchw(&w.input("sample", F32, &format!("batch, {}, {}", c.inputs, sides(c)))?)
 }
 
 fn output(w: &Scope<'_>, c: &Unet, out: &Value) -> Result<()> {
-    w.output("out", &w.planes(out)?, &format!("batch, {}, {}", c.outputs, sides(c)))
+    w.output("out", &w.to_nchw(out)?, &format!("batch, {}, {}", c.outputs, sides(c)))
 }
 
 /// Height and width of a latent: multiples of 2 to the number of halvings.

@@ -80,7 +80,7 @@ pub fn spatial_attention(
 ) -> Result<Value> {
     let (channels, count) = (w.channels(x)?, w.channels(x)? / head);
     let (h, folded) = norm.apply(w, x)?;
-    let h = w.pixels(&h)?; // (B, H·W, C)
+    let h = w.flatten_hw(&h)?; // (B, H·W, C)
     let projected = |name: &str| match folded {
         Some(norm) => linear_folded(w, name, &h, channels, Folded { norm: Some(norm), scale: 1.0 }),
         None => linear(&w.at(name), &h, channels),
@@ -99,7 +99,7 @@ pub fn spatial_attention(
     } else {
         by_head(w, [&q, &k, &v], count, context)?
     };
-    w.add(&w.unpixels(&linear(&w.at("to_out.0"), &h, channels)?, x)?, x)
+    w.add(&w.unflatten_hw(&linear(&w.at("to_out.0"), &h, channels)?, x)?, x)
 }
 
 fn by_head(

@@ -78,7 +78,7 @@ impl Scope<'_> {
 
     /// The two pictures whose sum x is, where that sum is the last node; it is taken back.
     fn last_sum(&self, x: &Value) -> Option<[String; 2]> {
-        let mut graph = self.sheet.graph.borrow_mut();
+        let mut graph = self.state.graph.borrow_mut();
         let node = graph.nodes.pop_if(|node| is(node, "Add") && gives(node, x))?;
         <[String; 2]>::try_from(node.input).ok()
     }
@@ -88,12 +88,12 @@ impl Scope<'_> {
     fn activate_last(&self, x: &Value) -> Option<Value> {
         let normalises = |node: &NodeProto| is(node, "GroupNorm") || is(node, "SkipGroupNorm");
         let last =
-            self.sheet.graph.borrow().nodes.last().is_some_and(|node| normalises(node) && gives(node, x));
+            self.state.graph.borrow().nodes.last().is_some_and(|node| normalises(node) && gives(node, x));
         if !last {
             return None;
         }
         let result = self.result("SiLU", x.dims.to_vec(), x.element);
-        let mut graph = self.sheet.graph.borrow_mut();
+        let mut graph = self.state.graph.borrow_mut();
         let node = graph.nodes.last_mut()?;
         let activation = node.attribute.iter_mut().filter(|a| a.name.as_deref() == Some("activation"));
         activation.for_each(|attribute| attribute.i = Some(SILU));

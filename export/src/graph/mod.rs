@@ -1,4 +1,4 @@
-//! A graph under the pen: values, operations and weights, then a file.
+//! A graph under the build: values, operations and weights, then a file.
 //!
 //! [`Graph::draw`] hands a [`Scope`] to a drawing function; the scope knows a place in the checkpoint's
 //! tree of names, so that a weight is asked for by its last name and every node is called after the
@@ -16,7 +16,7 @@ mod write;
 pub use fold::Folded;
 pub use scope::Scope;
 
-use crate::rewrites::Style;
+use crate::rewrites::GraphStyle;
 use crate::weights::Weights;
 use crate::{Error, Result};
 use kandinsky_models::manifest::{Dtype, Port, Target};
@@ -140,7 +140,7 @@ enum Content {
 }
 
 impl Graph {
-    /// Runs `pen` over an empty sheet. With `weights`, every tensor asked for is checked against them;
+    /// Runs `build` over an empty state. With `weights`, every tensor asked for is checked against them;
     /// without, any tensor is taken to be there.
     ///
     /// # Errors
@@ -148,9 +148,9 @@ impl Graph {
     pub fn draw(
         name: &str,
         weights: Option<&dyn Weights>,
-        pen: impl FnOnce(&Scope<'_>) -> Result<()>,
+        build: impl FnOnce(&Scope<'_>) -> Result<()>,
     ) -> Result<Self> {
-        Self::draw_for(&Style::plain(), name, weights, pen)
+        Self::draw_for(&GraphStyle::plain(), name, weights, build)
     }
 
     /// As [`Graph::draw`], in a style: values inside are f16 where it is for a GPU.
@@ -158,10 +158,10 @@ impl Graph {
     /// # Errors
     /// As [`Graph::draw`], and when f16 meets f32.
     pub fn draw_for(
-        style: &Style,
+        style: &GraphStyle,
         name: &str,
         weights: Option<&dyn Weights>,
-        pen: impl FnOnce(&Scope<'_>) -> Result<()>,
+        build: impl FnOnce(&Scope<'_>) -> Result<()>,
     ) -> Result<Self> {
         let graph = Self {
             name: name.to_owned(),
@@ -173,16 +173,16 @@ impl Graph {
             asked: BTreeMap::new(),
             used: BTreeSet::new(),
         };
-        let sheet = scope::Sheet {
+        let state = scope::GraphState {
             weights,
             style: style.clone(),
             graph: RefCell::new(graph),
             names: RefCell::default(),
             elements: RefCell::default(),
         };
-        pen(&Scope::on(&sheet))?;
-        types::check(&sheet)?;
-        let mut graph = sheet.graph.into_inner();
+        build(&Scope::on(&state))?;
+        types::check(&state)?;
+        let mut graph = state.graph.into_inner();
         graph.used = graph.asked.keys().cloned().collect();
         Ok(graph)
     }
@@ -236,8 +236,8 @@ mod tests {
 
     const F32: Dtype = Dtype::F32;
 
-    fn drawn(pen: impl FnOnce(&Scope<'_>) -> Result<()>) -> Result<Graph> {
-        Graph::draw("test", None, pen)
+    fn drawn(build: impl FnOnce(&Scope<'_>) -> Result<()>) -> Result<Graph> {
+        Graph::draw("test", None, build)
     }
 
     #[test]
@@ -284,10 +284,10 @@ mod tests {
             |w, x| w.output("y", x, "batch, 4"),
             |w, _| w.input("x", F32, "batch").map(drop),
         ];
-        for (i, pen) in wrong.into_iter().enumerate() {
+        for (i, build) in wrong.into_iter().enumerate() {
             let result = drawn(|w| {
                 let x = w.input("x", F32, "batch, 4")?;
-                pen(&w.at("some.place"), &x)
+                build(&w.at("some.place"), &x)
             });
             assert!(matches!(result, Err(Error::Drawing { .. })), "{i}: {result:?}");
         }

@@ -136,11 +136,11 @@ impl Scope<'_> {
 
     /// Means of 2x2 pixels: half the height and width.
     pub fn halve(&self, x: &Value) -> Result<Value> {
-        let planes = self.planes(x)?;
+        let planes = self.to_nchw(x)?;
         let &[b, c, h, w] = planes.dims() else { return Err(self.wrong("a mean of other than pictures")) };
         let attributes = vec![ints("kernel_shape", vec![2, 2]), ints("strides", vec![2, 2])];
         let dims = vec![b, c, h.map(|h| h / 2), w.map(|w| w / 2)];
-        self.picture(&self.one("AveragePool", &[&planes], attributes, dims))
+        self.from_nchw(&self.one("AveragePool", &[&planes], attributes, dims))
     }
 
     /// Every pixel `factor` times as high and wide.

@@ -20,12 +20,12 @@ impl Scope<'_> {
     }
 
     /// A picture (B, C, H, W) in the target's layout.
-    pub fn picture(&self, x: &Value) -> Result<Value> {
+    pub fn from_nchw(&self, x: &Value) -> Result<Value> {
         if self.channels_last() { self.transpose(x, &[0, 2, 3, 1]) } else { Ok(x.clone()) }
     }
 
     /// A picture of the target's layout as (B, C, H, W).
-    pub fn planes(&self, x: &Value) -> Result<Value> {
+    pub fn to_nchw(&self, x: &Value) -> Result<Value> {
         if self.channels_last() { self.transpose(x, &[0, 3, 1, 2]) } else { Ok(x.clone()) }
     }
 
@@ -35,7 +35,7 @@ impl Scope<'_> {
     }
 
     /// A picture's pixels as rows (B, H·W, C).
-    pub fn pixels(&self, x: &Value) -> Result<Value> {
+    pub fn flatten_hw(&self, x: &Value) -> Result<Value> {
         let channels = self.channels(x)?;
         if self.channels_last() {
             return self.reshape(x, &[0, -1, i64::try_from(channels).map_err(|e| self.wrong(e))?]);
@@ -45,7 +45,7 @@ impl Scope<'_> {
     }
 
     /// Rows (B, H·W, C) as a picture of the size of `like`.
-    pub fn unpixels(&self, x: &Value, like: &Value) -> Result<Value> {
+    pub fn unflatten_hw(&self, x: &Value, like: &Value) -> Result<Value> {
         if self.channels_last() {
             return Ok(self.reshape_like(x, like));
         }

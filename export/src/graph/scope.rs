@@ -1,7 +1,7 @@
-//! The pen: a place in the checkpoint's tree of names, on the sheet that is being drawn.
+//! The build: a place in the checkpoint's tree of names, on the state that is being drawn.
 
 use super::{Content, Dims, Element, Graph, Initializer, Number, Value, port, port_dims};
-use crate::rewrites::{Rewrite, Style};
+use crate::rewrites::{GraphStyle, Rewrite};
 use crate::target::{TargetRules, rules};
 use crate::weights::Weights;
 use crate::{Error, Result};
@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 /// What all scopes of one drawing share.
-pub(super) struct Sheet<'a> {
+pub(super) struct GraphState<'a> {
     pub(super) weights: Option<&'a dyn Weights>,
-    pub(super) style: Style,
+    pub(super) style: GraphStyle,
     pub(super) graph: RefCell<Graph>,
     /// How often each name was given, so that the next is another.
     pub(super) names: RefCell<BTreeMap<String, usize>>,
@@ -25,7 +25,7 @@ pub(super) struct Sheet<'a> {
 /// A place in the tree of names: `w.at("attn").at("to_q")` reaches `attn.to_q.weight`.
 #[derive(Clone)]
 pub struct Scope<'a> {
-    pub(super) sheet: &'a Sheet<'a>,
+    pub(super) state: &'a GraphState<'a>,
     path: String,
     wide: bool,
     multiple: usize,
@@ -37,8 +37,8 @@ impl<'a> Scope<'a> {
         Self { path: String::new(), ..self.clone() }
     }
 
-    pub(super) fn on(sheet: &'a Sheet<'a>) -> Self {
-        Self { sheet, path: String::new(), wide: false, multiple: 1 }
+    pub(super) fn on(state: &'a GraphState<'a>) -> Self {
+        Self { state, path: String::new(), wide: false, multiple: 1 }
     }
 
     /// A place below this one.
@@ -49,12 +49,12 @@ impl<'a> Scope<'a> {
 
     /// What the graph is drawn for.
     pub fn target(&self) -> &'static TargetRules {
-        rules(self.sheet.style.target)
+        rules(self.state.style.target)
     }
 
     /// Whether it is drawn with a rewrite.
     pub fn has(&self, rewrite: Rewrite) -> bool {
-        self.sheet.style.rewrites.has(rewrite)
+        self.state.style.rewrites.has(rewrite)
     }
 
     /// The same place, where sides of pictures are multiples of `multiple`.
@@ -88,7 +88,7 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// When there is such an input already.
     pub fn input(&self, name: &str, dtype: Dtype, shape: &str) -> Result<Value> {
-        let mut graph = self.sheet.graph.borrow_mut();
+        let mut graph = self.state.graph.borrow_mut();
         if graph.inputs.iter().any(|known| known.name == name) {
             return Err(graph.wrong(format!("the input {name} is drawn twice")));
         }
@@ -108,7 +108,7 @@ impl<'a> Scope<'a> {
     /// When they do not, or the value is not a node's result.
     pub fn output(&self, name: &str, value: &Value, shape: &str) -> Result<()> {
         let value = &self.wide().in_place(value);
-        let mut graph = self.sheet.graph.borrow_mut();
+        let mut graph = self.state.graph.borrow_mut();
         let port = port(name, Dtype::F32, shape);
         check_dims(&graph, name, value, &port_dims(&port))?;
         graph.finish(&value.name, port)
@@ -119,7 +119,7 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// As [`Scope::output`].
     pub fn output_i64(&self, name: &str, value: &Value, shape: &str) -> Result<()> {
-        let mut graph = self.sheet.graph.borrow_mut();
+        let mut graph = self.state.graph.borrow_mut();
         let port = port(name, Dtype::I64, shape);
         check_dims(&graph, name, value, &port_dims(&port))?;
         graph.finish(&value.name, port)
@@ -244,7 +244,7 @@ impl<'a> Scope<'a> {
 
     /// An error of this drawing.
     pub fn wrong(&self, reason: impl Display) -> Error {
-        self.sheet.graph.borrow().wrong(format!("{}: {reason}", self.path))
+        self.state.graph.borrow().wrong(format!("{}: {reason}", self.path))
     }
 
     /// A value that a node of the kind `op` is about to give.
@@ -253,7 +253,7 @@ impl<'a> Scope<'a> {
     }
 
     fn known_as(&self, name: &str, dims: Dims, element: Element) -> Value {
-        self.sheet.elements.borrow_mut().insert(name.to_owned(), element);
+        self.state.elements.borrow_mut().insert(name.to_owned(), element);
         Value::new(name, dims, element)
     }
 
@@ -276,7 +276,7 @@ impl<'a> Scope<'a> {
         results: &[Value],
     ) {
         let output: Vec<String> = results.iter().map(|value| value.name.to_string()).collect();
-        self.sheet.graph.borrow_mut().nodes.push(NodeProto {
+        self.state.graph.borrow_mut().nodes.push(NodeProto {
             input: inputs.iter().map(|name| (*name).to_owned()).collect(),
             name: output.first().cloned(),
             output,
@@ -289,7 +289,7 @@ impl<'a> Scope<'a> {
     pub(super) fn initializer(&self, name: &str, sides: &[usize], content: Content) -> Result<Value> {
         let element = if matches!(content, Content::Ints(_)) { Element::I64 } else { self.float() };
         let value = self.known_as(name, sides.iter().copied().map(Some).collect(), element);
-        let mut graph = self.sheet.graph.borrow_mut();
+        let mut graph = self.state.graph.borrow_mut();
         let new = Initializer { name: name.to_owned(), dims: sides.to_vec(), element, content };
         match graph.initializers.iter().find(|known| known.name == name) {
             Some(known) if *known == new => return Ok(value),
@@ -302,10 +302,10 @@ impl<'a> Scope<'a> {
     /// Notes that a tensor is needed and checks its shape.
     pub(super) fn ask(&self, name: &str, shape: &[usize]) -> Result<String> {
         let full = self.full(name);
-        if let Some(weights) = self.sheet.weights {
+        if let Some(weights) = self.state.weights {
             check_tensor(weights, &full, shape)?;
         }
-        let mut graph = self.sheet.graph.borrow_mut();
+        let mut graph = self.state.graph.borrow_mut();
         match graph.asked.insert(full.clone(), shape.to_vec()) {
             Some(before) if before != shape => {
                 Err(graph.wrong(format!("{full} is asked for as {before:?} and as {shape:?}")))
@@ -320,7 +320,7 @@ impl<'a> Scope<'a> {
 
     pub(super) fn fresh(&self, op: &str) -> String {
         let name = if self.path.is_empty() { op.to_owned() } else { format!("{}/{op}", self.path) };
-        let mut names = self.sheet.names.borrow_mut();
+        let mut names = self.state.names.borrow_mut();
         let count = names.entry(name.clone()).or_insert(0);
         *count += 1;
         if *count == 1 { name } else { format!("{name}_{count}") }

@@ -1,6 +1,6 @@
 //! Strong typing: an operation's floats are all of one width, and every value is some node's result.
 
-use super::scope::Sheet;
+use super::scope::GraphState;
 use super::{Element, Graph};
 use crate::Result;
 use kandinsky_models::onnx::NodeProto;
@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const MIXED: [&str; 4] = ["Cast", "Resize", "GroupNorm", "SkipGroupNorm"];
 
 /// Checks every node of a finished drawing.
-pub(super) fn check(sheet: &Sheet<'_>) -> Result<()> {
-    let (graph, elements) = (sheet.graph.borrow(), sheet.elements.borrow());
+pub(super) fn check(state: &GraphState<'_>) -> Result<()> {
+    let (graph, elements) = (state.graph.borrow(), state.elements.borrow());
     let inputs = graph.inputs.iter().map(|port| port.name.as_str());
     let constants = graph.initializers.iter().map(|initializer| initializer.name.as_str());
     let mut known: BTreeSet<&str> = inputs.chain(constants).collect();

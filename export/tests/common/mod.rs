@@ -3,7 +3,8 @@
 
 use kandinsky_export::weights::Weights;
 use kandinsky_export::{
-    Checkpoint, Error, Mirror, Progress, Report, Request, Result, Stored, export, synthetic, write_checkpoint,
+    Checkpoint, Error, Progress, Report, Request, Result, StoredDtype, SyntheticCheckpoint, export,
+    synthetic, write_checkpoint,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,13 +16,13 @@ pub fn configs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/reference/configs")
 }
 
-pub fn mirror(out: &Path) -> Mirror {
-    Mirror {
+pub fn mirror(out: &Path) -> SyntheticCheckpoint {
+    SyntheticCheckpoint {
         configs: configs(),
         seed: synthetic::SEED,
         out: out.to_owned(),
         shard_limit: None,
-        stored: Stored::F32,
+        stored: StoredDtype::F32,
     }
 }
 
@@ -125,7 +126,7 @@ impl Held {
     pub fn write(&self, path: &Path) {
         let _ = fs::remove_file(path);
         let stem = path.file_stem().unwrap().to_str().unwrap();
-        let how = (Stored::F32, None);
+        let how = (StoredDtype::F32, None);
         kandinsky_export::checkpoint_file::write_all(
             path.parent().unwrap(),
             stem,

@@ -1,6 +1,6 @@
 //! Weights that exist only as names, shapes and a rule for their elements.
 
-use kandinsky_export::arch::{self, Kind};
+use kandinsky_export::arch::{self, Network};
 use kandinsky_export::weights::Weights;
 use kandinsky_export::{Error, Result};
 use std::cell::RefCell;
@@ -21,7 +21,7 @@ pub struct MadeUp {
 
 impl MadeUp {
     /// All tensors of a network.
-    pub fn of(kind: Kind, config: &serde_json::Value) -> Self {
+    pub fn of(kind: Network, config: &serde_json::Value) -> Self {
         let shapes = arch::tensors(kind, config, Path::new("config.json")).unwrap().into_iter().collect();
         Self { shapes, planted: vec![], read_whole: RefCell::default() }
     }

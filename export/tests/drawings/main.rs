@@ -13,8 +13,8 @@ mod configs;
 mod made_up;
 
 use configs::{KINDS, full, required, tiny};
-use kandinsky_export::arch::{self, Drawing, Kind};
-use kandinsky_export::{Error, Result, Style};
+use kandinsky_export::arch::{self, BuiltGraph, Network};
+use kandinsky_export::{Error, GraphStyle, Result};
 use kandinsky_models::manifest::Precision;
 use kandinsky_models::onnx::{ModelProto, TensorProto, data_type};
 use kandinsky_models::{GraphSpec, hash};
@@ -24,25 +24,25 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-fn draw(kind: Kind, config: &Value, weights: &MadeUp) -> Result<Vec<Drawing>> {
+fn draw(kind: Network, config: &Value, weights: &MadeUp) -> Result<Vec<BuiltGraph>> {
     arch::draw(kind, config, Path::new("config.json"), weights)
 }
 
-fn write(drawing: &Drawing, weights: &MadeUp, folder: &Path, precision: Precision) -> Result<GraphSpec> {
+fn write(drawing: &BuiltGraph, weights: &MadeUp, folder: &Path, precision: Precision) -> Result<GraphSpec> {
     drawing.graph.write(weights, folder, drawing.component.name(), precision, &mut |_| Ok(()))
 }
 
 #[test]
 fn full_size_networks_have_the_reference_s_parameters_and_tensors() {
     let expected = [
-        (Kind::TextEncoder, 123_650_304, 197),
-        (Kind::ImageEncoder, 303_966_208, 392),
-        (Kind::MultilingualEncoder, 560_677_632, 393),
+        (Network::TextEncoder, 123_650_304, 197),
+        (Network::ImageEncoder, 303_966_208, 392),
+        (Network::MultilingualEncoder, 560_677_632, 393),
         // clip_mean and clip_std (768 each) are tensors of the file and parameters too.
-        (Kind::Prior, 1_022_030_080, 338),
-        (Kind::Unet, 1_228_661_768, 726),
-        (Kind::InpaintUnet, 1_228_679_048, 726),
-        (Kind::Movq, 67_832_495, 431),
+        (Network::Prior, 1_022_030_080, 338),
+        (Network::Unet, 1_228_661_768, 726),
+        (Network::InpaintUnet, 1_228_679_048, 726),
+        (Network::Movq, 67_832_495, 431),
     ];
     for (kind, parameters, count) in expected {
         let tensors = arch::tensors(kind, &full(kind), Path::new("config.json")).unwrap();
@@ -109,18 +109,18 @@ fn every_missing_field_is_named() {
 #[test]
 fn what_is_not_drawn_is_refused_by_name() {
     let unknown = [
-        (Kind::TextEncoder, "hidden_act", json!("relu")),
-        (Kind::MultilingualEncoder, "type_vocab_size", json!(2)),
-        (Kind::MultilingualEncoder, "position_embedding_type", json!("relative_key")),
-        (Kind::Prior, "added_emb_type", json!("dot")),
-        (Kind::Prior, "norm_in_type", json!("layer")),
-        (Kind::Unet, "encoder_hid_dim_type", json!("image_proj")),
-        (Kind::Unet, "addition_embed_type", json!("image")),
-        (Kind::Unet, "down_block_types", json!(["DownBlock2D", "DownBlock2D", "DownBlock2D"])),
-        (Kind::Unet, "flip_sin_to_cos", json!(false)),
-        (Kind::Unet, "num_attention_heads", json!(8)),
-        (Kind::Movq, "norm_type", json!("group")),
-        (Kind::Movq, "vq_embed_dim", json!(3)),
+        (Network::TextEncoder, "hidden_act", json!("relu")),
+        (Network::MultilingualEncoder, "type_vocab_size", json!(2)),
+        (Network::MultilingualEncoder, "position_embedding_type", json!("relative_key")),
+        (Network::Prior, "added_emb_type", json!("dot")),
+        (Network::Prior, "norm_in_type", json!("layer")),
+        (Network::Unet, "encoder_hid_dim_type", json!("image_proj")),
+        (Network::Unet, "addition_embed_type", json!("image")),
+        (Network::Unet, "down_block_types", json!(["DownBlock2D", "DownBlock2D", "DownBlock2D"])),
+        (Network::Unet, "flip_sin_to_cos", json!(false)),
+        (Network::Unet, "num_attention_heads", json!(8)),
+        (Network::Movq, "norm_type", json!("group")),
+        (Network::Movq, "vq_embed_dim", json!(3)),
     ];
     for (kind, field, value) in unknown {
         let mut config = tiny(kind);
@@ -135,22 +135,22 @@ fn what_is_not_drawn_is_refused_by_name() {
 #[test]
 fn numbers_that_cannot_be_are_refused() {
     let bad = [
-        (Kind::TextEncoder, "vocab_size", json!(0)),
-        (Kind::TextEncoder, "hidden_size", json!("24")),
-        (Kind::TextEncoder, "num_attention_heads", json!(5)),
-        (Kind::TextEncoder, "max_position_embeddings", json!(1 << 20)),
-        (Kind::TextEncoder, "layer_norm_eps", json!(-1.0)),
-        (Kind::ImageEncoder, "patch_size", json!(5)),
-        (Kind::MultilingualEncoder, "pad_token_id", json!(80)),
-        (Kind::MultilingualEncoder, "transformerDimensions", json!(41)),
-        (Kind::Prior, "num_layers", json!(1_000_000)),
-        (Kind::Prior, "attention_head_dim", json!(1 << 20)),
-        (Kind::Unet, "block_out_channels", json!([])),
-        (Kind::Unet, "block_out_channels", json!([16, 32, 41])),
-        (Kind::Unet, "down_block_types", json!(["ResnetDownsampleBlock2D"])),
-        (Kind::Unet, "attention_head_dim", json!([8, 8, 8])),
-        (Kind::Movq, "block_out_channels", json!([32, 32, 48])),
-        (Kind::Movq, "in_channels", json!(2.5)),
+        (Network::TextEncoder, "vocab_size", json!(0)),
+        (Network::TextEncoder, "hidden_size", json!("24")),
+        (Network::TextEncoder, "num_attention_heads", json!(5)),
+        (Network::TextEncoder, "max_position_embeddings", json!(1 << 20)),
+        (Network::TextEncoder, "layer_norm_eps", json!(-1.0)),
+        (Network::ImageEncoder, "patch_size", json!(5)),
+        (Network::MultilingualEncoder, "pad_token_id", json!(80)),
+        (Network::MultilingualEncoder, "transformerDimensions", json!(41)),
+        (Network::Prior, "num_layers", json!(1_000_000)),
+        (Network::Prior, "attention_head_dim", json!(1 << 20)),
+        (Network::Unet, "block_out_channels", json!([])),
+        (Network::Unet, "block_out_channels", json!([16, 32, 41])),
+        (Network::Unet, "down_block_types", json!(["ResnetDownsampleBlock2D"])),
+        (Network::Unet, "attention_head_dim", json!([8, 8, 8])),
+        (Network::Movq, "block_out_channels", json!([32, 32, 48])),
+        (Network::Movq, "in_channels", json!(2.5)),
     ];
     for (kind, field, value) in bad {
         let mut config = tiny(kind);
@@ -158,7 +158,7 @@ fn numbers_that_cannot_be_are_refused() {
         let result = arch::tensors(kind, &config, Path::new("config.json"));
         assert!(matches!(result, Err(Error::BadConfig { .. })), "{kind:?}, {field} {value}: {result:?}");
     }
-    let result = arch::tensors(Kind::Movq, &json!([]), Path::new("config.json"));
+    let result = arch::tensors(Network::Movq, &json!([]), Path::new("config.json"));
     assert!(matches!(result, Err(Error::BadConfig { .. })), "{result:?}");
 }
 
@@ -282,10 +282,10 @@ fn content(tensor: &TensorProto, data: &[u8], places: &mut BTreeMap<u64, u64>) -
 
 #[test]
 fn stacked_weights_lie_under_one_another() {
-    let config = tiny(Kind::Unet);
-    let weights = MadeUp::of(Kind::Unet, &config);
+    let config = tiny(Network::Unet);
+    let weights = MadeUp::of(Network::Unet, &config);
     let path = Path::new("config.json");
-    let drawings = arch::draw_for(&Style::plain(), Kind::Unet, &config, path, &weights).unwrap();
+    let drawings = arch::draw_for(&GraphStyle::plain(), Network::Unet, &config, path, &weights).unwrap();
     let film = drawings.iter().find(|d| d.component.name() == "unet_film").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let spec = write(film, &weights, folder.path(), Precision::F32).unwrap();
@@ -317,7 +317,7 @@ fn stacked_weights_lie_under_one_another() {
 
 #[test]
 fn weights_that_a_precision_cannot_hold_are_named() {
-    let config = tiny(Kind::Prior);
+    let config = tiny(Network::Prior);
     let cases = [
         ("proj_in.weight", 1234, f32::NAN, Precision::F32),
         ("proj_in.bias", 3, f32::INFINITY, Precision::F32),
@@ -325,9 +325,9 @@ fn weights_that_a_precision_cannot_hold_are_named() {
         ("positional_embedding", 4321, f32::NEG_INFINITY, Precision::F16),
     ];
     for (name, index, value, precision) in cases {
-        let mut weights = MadeUp::of(Kind::Prior, &config);
+        let mut weights = MadeUp::of(Network::Prior, &config);
         weights.planted = vec![(name.to_owned(), index, value)];
-        let drawings = draw(Kind::Prior, &config, &weights).unwrap();
+        let drawings = draw(Network::Prior, &config, &weights).unwrap();
         let folder = tempfile::tempdir().unwrap();
         match write(&drawings[1], &weights, folder.path(), precision) {
             Err(Error::NotFinite { name: found, index: at, .. }) => {
@@ -336,9 +336,9 @@ fn weights_that_a_precision_cannot_hold_are_named() {
             other => panic!("{name} with {value}: {other:?}"),
         }
     }
-    let mut weights = MadeUp::of(Kind::Prior, &config);
+    let mut weights = MadeUp::of(Network::Prior, &config);
     weights.planted = vec![("proj_in.weight".to_owned(), 777, 65_519.0)];
-    let drawings = draw(Kind::Prior, &config, &weights).unwrap();
+    let drawings = draw(Network::Prior, &config, &weights).unwrap();
     write(&drawings[1], &weights, tempfile::tempdir().unwrap().path(), Precision::F16).unwrap();
 }
 
@@ -356,9 +356,9 @@ fn weights_are_never_asked_for_whole() {
 
 #[test]
 fn progress_counts_every_byte_of_weights_and_can_stop() {
-    let config = tiny(Kind::Movq);
-    let weights = MadeUp::of(Kind::Movq, &config);
-    let drawing = draw(Kind::Movq, &config, &weights).unwrap().remove(0);
+    let config = tiny(Network::Movq);
+    let weights = MadeUp::of(Network::Movq, &config);
+    let drawing = draw(Network::Movq, &config, &weights).unwrap().remove(0);
     let folder = tempfile::tempdir().unwrap();
     let (mut told, mut calls) = (0, 0);
     let mut count = |bytes| {
@@ -382,33 +382,33 @@ fn progress_counts_every_byte_of_weights_and_can_stop() {
 
 #[test]
 fn weights_that_changed_since_the_drawing_are_refused() {
-    let config = tiny(Kind::Movq);
-    let weights = MadeUp::of(Kind::Movq, &config);
-    let drawing = draw(Kind::Movq, &config, &weights).unwrap().remove(0);
+    let config = tiny(Network::Movq);
+    let weights = MadeUp::of(Network::Movq, &config);
+    let drawing = draw(Network::Movq, &config, &weights).unwrap().remove(0);
     let mut config = config;
     config["block_out_channels"] = json!([32, 64, 64]);
-    let other = MadeUp::of(Kind::Movq, &config);
+    let other = MadeUp::of(Network::Movq, &config);
     let result = write(&drawing, &other, tempfile::tempdir().unwrap().path(), Precision::F32);
     assert!(matches!(result, Err(Error::Shape { .. })), "{result:?}");
 }
 
 #[test]
 fn an_unwritable_folder_is_named() {
-    let config = tiny(Kind::Movq);
-    let weights = MadeUp::of(Kind::Movq, &config);
-    let drawing = draw(Kind::Movq, &config, &weights).unwrap().remove(0);
+    let config = tiny(Network::Movq);
+    let weights = MadeUp::of(Network::Movq, &config);
+    let drawing = draw(Network::Movq, &config, &weights).unwrap().remove(0);
     let result = write(&drawing, &weights, Path::new("/nonexistent/folder"), Precision::F32);
     assert!(matches!(result, Err(Error::Io { verb: "written", .. })), "{result:?}");
 }
 
 #[test]
 fn contracts_are_those_of_the_config() {
-    let shapes = |kind: Kind| -> Vec<String> {
+    let shapes = |kind: Network| -> Vec<String> {
         let config = tiny(kind);
         let weights = MadeUp::of(kind, &config);
         let describe =
             |port: &kandinsky_models::manifest::Port| format!("{} {}", port.name, port.shape.join(","));
-        let ports = |d: &Drawing| {
+        let ports = |d: &BuiltGraph| {
             let side = |ports: &[_]| ports.iter().map(describe).collect::<Vec<_>>().join("; ");
             format!("{}: {} -> {}", d.component, side(d.graph.inputs()), side(d.graph.outputs()))
         };
@@ -446,7 +446,7 @@ fn only_the_prior_and_unets_are_drawn_in_one_piece() {
         let weights = MadeUp::of(kind, &config);
         let drawn = arch::unsplit(kind, &config, Path::new("config.json"), &weights);
         match kind {
-            Kind::Prior | Kind::Unet | Kind::InpaintUnet => {
+            Network::Prior | Network::Unet | Network::InpaintUnet => {
                 assert!(drawn.unwrap().used().iter().all(|name| weights.shapes.contains_key(name)));
             }
             _ => assert!(matches!(drawn, Err(Error::Unknown { .. })), "{kind:?}"),

@@ -1,6 +1,6 @@
 //! Model folders that tests make: the tiny checkpoint, synthesised and exported.
 
-use kandinsky_export::{Checkpoint, Origin, Request};
+use kandinsky_export::{Checkpoint, Request, WeightSource};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -41,15 +41,15 @@ pub fn scratch(name: &str) -> PathBuf {
 pub fn export(reference: &Path, out: &Path) {
     let stored = reference.join("checkpoint");
     let (folder, origin) = if stored.is_dir() {
-        (stored, Origin::Files)
+        (stored, WeightSource::Files)
     } else {
-        (reference.join("configs"), Origin::Synthetic(SEED))
+        (reference.join("configs"), WeightSource::Synthetic(SEED))
     };
     export_from(&folder, origin, out);
 }
 
 /// Exports the checkpoint `folder`, with the constants that the program would compute.
-pub fn export_from(folder: &Path, origin: Origin, out: &Path) {
+pub fn export_from(folder: &Path, origin: WeightSource, out: &Path) {
     let mut request = Request::new(Checkpoint::find(folder).unwrap(), out);
     request.origin = origin;
     export_baked(&request);

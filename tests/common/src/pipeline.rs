@@ -9,7 +9,7 @@ use kandinsky::internal::stage::denoise::{self, Condition, DenoiseRun};
 use kandinsky::internal::stage::encode::Encoder;
 use kandinsky::internal::stage::prior::{self, PriorRun, PriorText};
 use kandinsky::internal::tensor::{concat, repeat, rows};
-use kandinsky::{Engine, Observer, Part, Request, Seam, Tensor, Timings};
+use kandinsky::{Compositing, Engine, Observer, Part, Request, Tensor, Timings};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -177,7 +177,7 @@ fn request(case: &Case) -> Request {
         Sort::Edit => request.edit(image(0, "i2i_64.png"), number(params, "strength")),
         Sort::Inpaint => {
             let request = request.inpaint(image(0, "i2i_64.png"), image(1, "mask_64.png"));
-            request.seam(Seam { decoded: true, feather: 0 })
+            request.seam(Compositing { decoded: true, feather: 0 })
         }
         _ => request,
     }
