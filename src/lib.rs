@@ -81,29 +81,29 @@ mod timing;
 mod turns;
 mod verification;
 /// What draws pictures: a model folder on a runtime.
-pub use engine::{Engine, Outcome, find_model};
-pub use error::{Error, Kind, Result};
+pub use crate::engine::{Engine, Outcome, find_model};
+pub use crate::error::{Error, Kind, Result};
 /// Pictures.
-pub use image::{Format, Mask, Metadata, Picture};
+pub use crate::image::{Format, Mask, Metadata, Picture};
 /// A request at work on a thread of its own.
-pub use jobs::Job;
-/// What a model says of itself.
-pub use kandinsky_models::{Component, Manifest};
+pub use crate::jobs::Job;
 /// How far it is, and how to stop it.
-pub use progress::{CancelToken, Observer, Preview, PreviewKind, Previews, Progress, Stage};
+pub use crate::progress::{CancelToken, Observer, Preview, PreviewKind, Previews, Progress, Stage};
 /// What to draw, and what it is once every number is settled.
-pub use request::{
+pub use crate::request::{
     Blend, Compositing, Frame, Generator, Input, Interval, Part, PriorKind, Profile, Request,
     ResolvedRequest, Size, Start, Subject,
 };
 /// Which runtime runs the graphs, and how.
-pub use runtime::{CacheMode, Precision, RuntimeOptions};
-pub use status::EngineStatus;
+pub use crate::runtime::{CacheMode, Precision, RuntimeOptions};
+pub use crate::status::EngineStatus;
+/// What a model says of itself.
+pub use kandinsky_models::{Component, Manifest};
 
-pub use residency::Plan;
-pub use tensor::Tensor;
-pub use text::Truncation;
-pub use timing::Timings;
+pub use crate::residency::Plan;
+pub use crate::tensor::Tensor;
+pub use crate::text::Truncation;
+pub use crate::timing::Timings;
 
 /// The engine's rooms, for the program, the C library, tests and measurements of this repository. Nothing here is
 /// promised to stay; what is not listed is seen by nobody else, so that the compiler names what nobody uses.
