@@ -68,7 +68,7 @@ fn runtimes(options: &RuntimeOptions) -> Vec<Finding> {
         let Availability { works, found, remedy } = (entry.check)(options);
         Finding { name: entry.name, works, found, advice: remedy }
     };
-    RUNTIMES.into_iter().map(finding).collect()
+    RUNTIMES.iter().copied().map(finding).collect()
 }
 
 /// Each tier of precision, and what runs it here or what is missing.
@@ -78,7 +78,7 @@ fn tiers(runtimes: &[Finding]) -> Vec<Tier> {
 }
 
 fn tier(precision: Precision, runtimes: &[Finding]) -> Tier {
-    let rows = || RUNTIMES.into_iter().filter_map(|entry| Some((entry, entry.tier(precision)?)));
+    let rows = || RUNTIMES.iter().copied().filter_map(|entry| Some((entry, entry.tier(precision)?)));
     let works = |name: &str| runtimes.iter().any(|finding| finding.name == name && finding.works);
     let name = precision.name();
     if rows().count() == RUNTIMES.len() {

@@ -5,9 +5,8 @@ use kandinsky::internal::component::call_statistics::CallStatistics;
 use kandinsky::{Engine, Interval, Observer, Outcome, Part, Request, RuntimeOptions};
 use kandinsky_models::Component;
 use kandinsky_testing::EMOJI;
+use kandinsky_testing::RUNTIMES;
 use kandinsky_testing::model;
-
-const RUNTIMES: [&str; 2] = ["ort", "tract"];
 
 fn options(runtime: &str) -> RuntimeOptions {
     RuntimeOptions { runtime: runtime.to_owned(), ..Default::default() }

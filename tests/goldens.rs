@@ -12,6 +12,7 @@
 )]
 
 use kandinsky::{Engine, RuntimeOptions};
+use kandinsky_testing::RUNTIMES;
 use kandinsky_testing::golden::{Case, cases, directory};
 use kandinsky_testing::pipeline::Sort;
 use kandinsky_testing::{component, image, model, pipeline, scheduler, tokenizer};
@@ -42,8 +43,6 @@ fn engine(model: &Path, runtime: &str) -> Engine {
     let options = RuntimeOptions { runtime: runtime.to_owned(), ..Default::default() };
     Engine::open_with(model, &options).unwrap_or_else(|e| panic!("{runtime}: {e}"))
 }
-
-const RUNTIMES: [&str; 2] = ["ort", "tract"];
 
 fn check_of(case: &Case) -> Option<Check> {
     let name = case.id.rsplit('/').next().unwrap_or("");

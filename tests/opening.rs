@@ -1,11 +1,10 @@
 //! Opening graphs: each text is decoded once, what is open needs no file, and what changed on disk is refused.
 
 use kandinsky::{Engine, Kind, Observer, Request, RuntimeOptions};
+use kandinsky_testing::RUNTIMES;
 use kandinsky_testing::golden::directory;
 use kandinsky_testing::model;
 use std::path::Path;
-
-const RUNTIMES: [&str; 2] = ["ort", "tract"];
 
 fn request() -> Request {
     Request::text_to_image("a red cat").seed(3).steps(2).prior_steps(2)

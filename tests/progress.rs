@@ -8,13 +8,12 @@ use kandinsky::{
 use kandinsky_export::{Checkpoint, WeightSource};
 use kandinsky_models::hash;
 use kandinsky_testing::EMOJI;
+use kandinsky_testing::RUNTIMES;
 use kandinsky_testing::model;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
-
-const RUNTIMES: [&str; 2] = ["ort", "tract"];
 
 /// Model folders that all tests share; they go with the process.
 struct Models {

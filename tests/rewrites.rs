@@ -7,6 +7,7 @@ use kandinsky::{RuntimeOptions, Tensor};
 use kandinsky_export::{Checkpoint, Request, Rewrite, Rewrites, WeightSource};
 use kandinsky_models::manifest::F32_REWRITES;
 use kandinsky_models::{Component, Folder};
+use kandinsky_testing::RUNTIMES;
 use kandinsky_testing::{golden, made_up, model};
 use ndarray::Axis;
 use std::collections::BTreeMap;
@@ -14,9 +15,6 @@ use std::path::{Path, PathBuf};
 
 /// Greatest difference over the greatest value.
 const TOLERANCE: f32 = 1e-5;
-/// The runtimes that are compared.
-const RUNTIMES: [&str; 2] = ["ort", "tract"];
-
 /// Outputs by graph and name.
 type Outputs = BTreeMap<(Component, String), Tensor>;
 

@@ -13,6 +13,7 @@ use kandinsky_export::arch::{self, Network};
 use kandinsky_export::{Checkpoint, WeightSource};
 use kandinsky_models::Component;
 use kandinsky_models::manifest::{Precision, WAVES};
+use kandinsky_testing::RUNTIMES;
 use kandinsky_testing::golden::{close, directory};
 use kandinsky_testing::made_up::lent;
 use kandinsky_testing::model;
@@ -21,8 +22,6 @@ use std::path::Path;
 
 /// Of the maximum.
 const TOLERANCE: f32 = 1e-5;
-const RUNTIMES: [&str; 2] = ["ort", "tract"];
-
 fn options(name: &str) -> RuntimeOptions {
     RuntimeOptions { runtime: name.to_owned(), ..Default::default() }
 }

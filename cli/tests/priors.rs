@@ -11,11 +11,11 @@ use kandinsky::{
     Size, Stage, Tensor,
 };
 use kandinsky_testing::EMOJI;
+use kandinsky_testing::RUNTIMES;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Output};
 
-const RUNTIMES: [&str; 2] = ["ort", "tract"];
 const FITTED: [PriorKind; 2] = [PriorKind::Linear, PriorKind::Residual];
 const WIDTH: usize = 16;
 

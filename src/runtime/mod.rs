@@ -33,8 +33,8 @@ pub use precision::Precision;
 pub use select::{automatic, check_target, profiler, select};
 
 /// Every runtime; `auto` considers them in this order.
-pub static RUNTIMES: [&RuntimeEntry; 5] =
-    [&ort::ENTRY, &openvino::ENTRY, &tract::ENTRY, &ort::CUDA, &ort::TENSORRT];
+pub static RUNTIMES: &[&RuntimeEntry] =
+    &[&ort::ENTRY, &openvino::ENTRY, &tract::ENTRY, &ort::CUDA, &ort::TENSORRT];
 
 /// The name that leaves the choice to [`select`].
 pub const AUTO: &str = "auto";

@@ -43,7 +43,7 @@ fn computed(named: Option<&'static RuntimeEntry>, asked: Precision) -> Result<Pr
     let mut able = candidates(named).filter(|entry| named.is_some() || entry.automatic.contains(&asked));
     let Some(tier) = able.find_map(|entry| entry.tier(asked)) else {
         let runtime = named.map_or(AUTO, |entry| entry.name);
-        let others = RUNTIMES.into_iter().filter(|entry| entry.tier(asked).is_some());
+        let others = RUNTIMES.iter().copied().filter(|entry| entry.tier(asked).is_some());
         let others: Vec<&str> = others.map(|entry| entry.name).collect();
         let verb = if others.len() == 1 { "does" } else { "do" };
         return refused(format!("{runtime} does not compute in {asked}; {} {verb}", others.join(" and ")));
@@ -86,7 +86,7 @@ fn quickest(named: Option<&'static RuntimeEntry>, options: &RuntimeOptions) -> C
 
 /// The runtime asked for, or all where the choice is left.
 fn candidates(named: Option<&'static RuntimeEntry>) -> impl Iterator<Item = &'static RuntimeEntry> {
-    RUNTIMES.into_iter().filter(move |entry| named.is_none_or(|named| named.name == entry.name))
+    RUNTIMES.iter().copied().filter(move |entry| named.is_none_or(|named| named.name == entry.name))
 }
 
 #[cfg(test)]

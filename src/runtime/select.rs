@@ -65,12 +65,12 @@ pub(super) fn named(options: &RuntimeOptions) -> Result<Option<&'static RuntimeE
         let known = names().collect::<Vec<_>>().join(", ");
         Error::new(Kind::BadRequest, format!("there is no runtime {name:?}; {known} are known"))
     };
-    RUNTIMES.into_iter().find(|entry| entry.name == name).map(Some).ok_or_else(unknown)
+    RUNTIMES.iter().copied().find(|entry| entry.name == name).map(Some).ok_or_else(unknown)
 }
 
 /// Runtimes that `auto` considers for a precision, in order.
 pub fn automatic(precision: Precision) -> impl Iterator<Item = &'static RuntimeEntry> {
-    RUNTIMES.into_iter().filter(move |entry| entry.automatic.contains(&precision))
+    RUNTIMES.iter().copied().filter(move |entry| entry.automatic.contains(&precision))
 }
 
 /// The name of a runtime that measures operators: the one asked for, or the first of the table where the choice is left.
@@ -78,7 +78,7 @@ pub fn automatic(precision: Precision) -> impl Iterator<Item = &'static RuntimeE
 /// # Errors
 /// As [`select`].
 pub fn profiler(options: &RuntimeOptions) -> Result<&'static str> {
-    let first = || RUNTIMES.into_iter().find(|entry| entry.profiles);
+    let first = || RUNTIMES.iter().copied().find(|entry| entry.profiles);
     let entry = named(options)?.or_else(first);
     Ok(entry.map_or(AUTO, |entry| entry.name))
 }
@@ -93,7 +93,7 @@ pub fn check_target(target: Target, options: &RuntimeOptions) -> Result<()> {
         return Ok(());
     }
     let (name, asked) = (target.name(), asked.map_or(AUTO, |entry| entry.name));
-    let runs = RUNTIMES.into_iter().find(|entry| entry.target == Some(target));
+    let runs = RUNTIMES.iter().copied().find(|entry| entry.target == Some(target));
     let runs = runs.map_or(name, |entry| entry.name);
     let message = format!(
         "the model was exported for {name} and the runtime {asked} was asked for; say --runtime {runs}, or export \

@@ -426,5 +426,8 @@ pub fn compare(path: &Path, expected: &str) {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     let name = path.display();
-    assert!(found == expected, "{name} is stale: run KANDINSKY_BLESS=1 cargo test --release --test c_header");
+    assert!(
+        found == expected,
+        "{name} is stale: run KANDINSKY_BLESS=1 cargo test --release --workspace --test c -- c_header"
+    );
 }

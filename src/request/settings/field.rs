@@ -64,6 +64,17 @@ impl Field for Vec<String> {
     }
 }
 
+// JSON has no NaN, and null means that a value was not given: `number` keeps the two apart.
+impl Field for f64 {
+    fn to_value(&self) -> Value {
+        number(*self)
+    }
+
+    fn from_value(value: Value) -> Result<Self, String> {
+        serde_json::from_value(value).map_err(|error| one_line(&error))
+    }
+}
+
 impl Field for Option<f64> {
     fn to_value(&self) -> Value {
         self.map_or(Value::Null, number)

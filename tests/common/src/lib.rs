@@ -28,6 +28,9 @@ use std::path::{Path, PathBuf};
 /// The bundled model.
 pub const EMOJI: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/emoji");
 
+/// The runtimes that every machine can have; numbers are the reference's on each.
+pub const RUNTIMES: [&str; 2] = ["ort", "tract"];
+
 /// The top of the repository.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
