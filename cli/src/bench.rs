@@ -1,8 +1,9 @@
 //! `kandinsky bench`: what every stage of a picture takes on this machine.
 
 use super::{Report, RuntimeArgs, to_json};
+use anyhow::Result;
 use kandinsky::internal::bench::{self, Options, stages};
-use kandinsky::{Result, Size, find_model};
+use kandinsky::{Size, find_model};
 use std::fmt;
 use std::path::PathBuf;
 

@@ -1,9 +1,10 @@
 //! `kandinsky cache`: the compiled graphs that are kept, and getting rid of them.
 
 use super::{Report, to_json};
+use anyhow::Result;
+use kandinsky::find_model;
 use kandinsky::internal::runtime::cache::{self, Entry, State};
 use kandinsky::internal::runtime::library;
-use kandinsky::{Result, find_model};
 use kandinsky_models::Folder;
 use serde::Serialize;
 use std::fmt;

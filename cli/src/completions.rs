@@ -1,7 +1,7 @@
 //! `kandinsky completions`: completions for a shell.
 
 use super::Report;
-use kandinsky::Result;
+use anyhow::Result;
 use std::fmt;
 
 /// Print completions for a shell

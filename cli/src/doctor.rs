@@ -1,7 +1,7 @@
 //! `kandinsky doctor`: what this machine can run, and what to do for more.
 
 use super::{Report, RuntimeArgs, to_json};
-use kandinsky::Result;
+use anyhow::Result;
 use kandinsky::internal::doctor::{self, Findings};
 use std::fmt;
 

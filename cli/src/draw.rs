@@ -3,11 +3,12 @@
 use super::bars::Bars;
 use super::settings::SettingsArgs;
 use super::{Report, RuntimeArgs, cancel_on_interrupt, open_engine, to_json};
+use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kandinsky::internal::image::check_target;
 use kandinsky::{
     Engine, Error, Format, Kind, Observer, Outcome, Plan, Preview, PreviewKind, Previews, Request,
-    ResolvedRequest, Result,
+    ResolvedRequest,
 };
 use serde::Serialize;
 use std::fmt;
@@ -111,7 +112,7 @@ impl RunArgs {
     /// The format of an output file.
     fn format(&self, file: &Path) -> Result<Format> {
         let format = Format::of(file)?;
-        self.quality.map_or(Ok(format), |quality| format.with_quality(quality))
+        self.quality.map_or(Ok(format), |quality| Ok(format.with_quality(quality)?))
     }
 
     /// Writes each preview over the one before; one that cannot be written is passed over, since the picture

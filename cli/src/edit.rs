@@ -3,7 +3,8 @@
 use super::Report;
 use super::draw::DrawArgs;
 use super::settings::{ranged, start};
-use kandinsky::{Request, Result};
+use anyhow::Result;
+use kandinsky::Request;
 use std::path::PathBuf;
 
 /// Change a picture towards a prompt (image to image)

@@ -2,9 +2,10 @@
 
 use super::bars;
 use super::{Report, cancel_on_interrupt, size_in_bytes, to_json};
+use anyhow::Result;
 use kandinsky::internal::bake;
 use kandinsky::internal::sampler::{self, Role};
-use kandinsky::{CancelToken, Error, Kind, Profile, Result, Size};
+use kandinsky::{CancelToken, Error, Kind, Profile, Size};
 use kandinsky_export::rewrites::{Facts, On};
 use kandinsky_export::{
     Checkpoint, Overrides, Progress, Request, Rewrite, Rewrites, StoredDtype, SyntheticCheckpoint,
@@ -160,14 +161,16 @@ impl Args {
 
     fn request(&self, out: &std::path::Path) -> Result<Request> {
         let (checkpoint, origin) = match (&self.synthetic, &self.prior, &self.decoder) {
-            (Some(configs), _, _) => {
-                (Checkpoint::find(configs).map_err(failure)?, WeightSource::Synthetic(self.seed))
-            }
+            (Some(configs), _, _) => (Checkpoint::find(configs)?, WeightSource::Synthetic(self.seed)),
             (None, Some(prior), Some(decoder)) => {
                 let (prior, decoder) = (prior.clone(), decoder.clone());
                 (Checkpoint { prior, decoder, inpaint: self.inpaint.clone() }, WeightSource::Files)
             }
-            _ => return Err(Error::new(Kind::BadRequest, "a prior and a decoder, or configs, are needed")),
+            _ => {
+                return Err(
+                    Error::new(Kind::BadRequest, "a prior and a decoder, or configs, are needed").into()
+                );
+            }
         };
         let mut request = Request::new(checkpoint, out);
         request.origin = origin;
@@ -207,20 +210,7 @@ fn with_bar<T>(
         if cancel.is_cancelled() { Err(kandinsky_export::Error::Cancelled) } else { Ok(()) }
     });
     bar.finish_and_clear();
-    outcome.map_err(failure)
-}
-
-/// The exporter's failure as the program reports it.
-fn failure(error: kandinsky_export::Error) -> Error {
-    use kandinsky_export::Error as E;
-    let kind = match error {
-        E::Exists(_) => Kind::Exists,
-        E::Cancelled => Kind::Cancelled,
-        E::Io { .. } => Kind::Io,
-        E::Drawing { .. } => Kind::Internal,
-        _ => Kind::BadCheckpoint,
-    };
-    Error::new(kind, error.to_string())
+    Ok(outcome?)
 }
 
 /// Every rewrite with its line.

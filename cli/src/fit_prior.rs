@@ -2,9 +2,10 @@
 
 use super::bars::Bars;
 use super::{Report, RuntimeArgs, cancel_on_interrupt, open_engine, to_json};
+use anyhow::Result;
 use kandinsky::internal::priors::Card;
 use kandinsky::internal::{atomic_file, fit};
-use kandinsky::{Observer, PriorKind, Result};
+use kandinsky::{Observer, PriorKind};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
 //! `kandinsky inspect`: what is in a model folder.
 
 use super::{Report, to_json};
-use kandinsky::{Result, find_model};
+use anyhow::Result;
+use kandinsky::find_model;
 use kandinsky_models::manifest::Port;
 use kandinsky_models::{Component, Folder, Manifest};
 use std::fmt;

@@ -11,6 +11,7 @@ mod doctor;
 mod draw;
 mod edit;
 mod export;
+mod failure;
 mod fit_prior;
 mod generate;
 mod inpaint;
@@ -25,13 +26,14 @@ mod settings;
 mod vary;
 mod verify;
 
+use anyhow::Result;
 use clap::builder::PossibleValuesParser;
 use clap::{CommandFactory, Parser, Subcommand};
 use kandinsky::internal::atomic_file::{check_target, write_whole};
 use kandinsky::internal::runtime;
 use kandinsky::internal::runtime::provider::cuda::ConvSearch;
 use kandinsky::internal::runtime::provider::tensorrt::MAX_LEVEL;
-use kandinsky::{CacheMode, CancelToken, Engine, Error, Kind, Precision, Result, RuntimeOptions, find_model};
+use kandinsky::{CacheMode, CancelToken, Engine, Error, Kind, Precision, RuntimeOptions, find_model};
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::Write;
@@ -217,7 +219,7 @@ trait Report: Display {
 
 /// JSON of anything that can be serialised.
 fn to_json(value: &impl Serialize) -> Result<serde_json::Value> {
-    serde_json::to_value(value).map_err(|e| Error::new(Kind::Internal, format!("no JSON: {e}")))
+    Ok(serde_json::to_value(value).map_err(|e| Error::new(Kind::Internal, format!("no JSON: {e}")))?)
 }
 
 /// Runs the program: parses the arguments, runs the command, prints, and says how it went.
@@ -235,21 +237,24 @@ fn main() -> ExitCode {
     };
     let file = cli.json.as_deref().filter(|file| *file != Path::new("-"));
     let on_output = cli.json.is_some() && file.is_none();
-    let outcome = file.map_or(Ok(()), |file| check_target(file, true)).and_then(|()| {
-        let report = run(&cli.command)?;
-        if let Some(file) = file {
-            write_whole(file, format!("{:#}\n", report.json()?).as_bytes(), true)?;
-        }
-        print(report.as_ref(), on_output)?;
-        Ok(report.exit_code())
-    });
-    match outcome {
+    match report(&cli.command, file, on_output) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             fail(&error, on_output);
-            ExitCode::from(error.kind().exit_code())
+            ExitCode::from(failure::kind(&error).exit_code())
         }
     }
+}
+
+/// Runs a command and tells what came of it: as JSON in `file` or on standard output, or for people. The exit code.
+fn report(command: &Command, file: Option<&Path>, on_output: bool) -> Result<u8> {
+    file.map_or(Ok(()), |file| check_target(file, true))?;
+    let report = run(command)?;
+    if let Some(file) = file {
+        write_whole(file, format!("{:#}\n", report.json()?).as_bytes(), true)?;
+    }
+    print(report.as_ref(), on_output)?;
+    Ok(report.exit_code())
 }
 
 fn run(command: &Command) -> Result<Box<dyn Report>> {
@@ -280,17 +285,16 @@ fn print(report: &dyn Report, json: bool) -> Result<()> {
     match writeln!(std::io::stdout(), "{}", text.trim_end()) {
         // A reader that has seen enough, such as `head`, is no failure.
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|e| Error::new(Kind::Io, format!("the report cannot be printed: {e}"))),
+        other => Ok(other.map_err(|e| Error::new(Kind::Io, format!("the report cannot be printed: {e}")))?),
     }
 }
 
-fn fail(error: &Error, json: bool) {
+fn fail(error: &anyhow::Error, json: bool) {
     let _ = if json {
-        let report =
-            serde_json::json!({ "error": { "kind": error.kind().name(), "message": error.to_string() } });
+        let report = serde_json::json!({ "error": { "kind": failure::kind(error).name(), "message": error.to_string() } });
         writeln!(std::io::stdout(), "{report:#}")
     } else {
-        let hint = if error.kind() == Kind::Exists { "; --force replaces it" } else { "" };
+        let hint = if failure::kind(error) == Kind::Exists { "; --force replaces it" } else { "" };
         writeln!(std::io::stderr(), "kandinsky: {error}{hint}")
     };
 }

@@ -3,7 +3,8 @@
 use super::Report;
 use super::draw::DrawArgs;
 use super::settings::set;
-use kandinsky::{Request, Result};
+use anyhow::Result;
+use kandinsky::Request;
 
 /// Mix pictures and texts into one picture
 ///

@@ -4,7 +4,8 @@ use super::Report;
 use super::draw::DrawArgs;
 use super::inpaint::SeamArgs;
 use super::settings::start;
-use kandinsky::{Request, Result, Size};
+use anyhow::Result;
+use kandinsky::{Request, Size};
 use std::path::PathBuf;
 
 /// Paint what lies around a picture

@@ -1,8 +1,9 @@
 //! `kandinsky prepare`: what takes minutes, before the first request.
 
 use super::{Report, RuntimeArgs, cancel_on_interrupt, to_json};
+use anyhow::Result;
+use kandinsky::find_model;
 use kandinsky::internal::prebuild::{self, Built, Event};
-use kandinsky::{Result, find_model};
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;

@@ -2,9 +2,10 @@
 
 use super::draw::{Drawn, RunArgs};
 use super::{Report, to_json};
+use anyhow::Result;
 use kandinsky::internal::image::read_metadata;
 use kandinsky::internal::metadata;
-use kandinsky::{Error, Kind, Picture, Result};
+use kandinsky::{Error, Kind, Picture};
 use std::fmt;
 use std::path::PathBuf;
 

@@ -1,11 +1,12 @@
 //! `kandinsky run-graphs`: single graphs on tensors from a file, for comparisons and measurements.
 
 use super::{Report, RuntimeArgs, to_json};
+use anyhow::Result;
 use kandinsky::internal::component::Networks;
 use kandinsky::internal::prebuild;
 use kandinsky::internal::runtime;
 use kandinsky::internal::tensor::{Input, Value};
-use kandinsky::{Error, Kind, Result, Tensor, find_model};
+use kandinsky::{Error, Kind, Tensor, find_model};
 use kandinsky_models::{Component, Folder};
 use ndarray::{ArrayD, Axis, IxDyn};
 use safetensors::tensor::TensorView;
@@ -74,7 +75,7 @@ pub fn run(args: &Args) -> Result<Box<dyn Report>> {
 
 fn parse(name: &str) -> Result<Component> {
     let found = Component::ALL.into_iter().find(|c| c.name() == name);
-    found.ok_or_else(|| Error::new(Kind::BadRequest, format!("there is no graph {name:?}")))
+    Ok(found.ok_or_else(|| Error::new(Kind::BadRequest, format!("there is no graph {name:?}")))?)
 }
 
 /// Tensors by name.
@@ -140,7 +141,7 @@ fn read(path: &Path) -> Result<Named> {
                 let numbers = chunks.iter().map(|eight| i64::from_le_bytes(*eight)).collect();
                 Value::I64(ArrayD::from_shape_vec(shape, numbers).map_err(|e| bad(e.to_string()))?)
             }
-            other => return Err(bad(format!("{name} is {other:?}; f32 and i64 are known"))),
+            other => return Err(bad(format!("{name} is {other:?}; f32 and i64 are known")).into()),
         };
         named.insert(name, value);
     }
@@ -165,7 +166,7 @@ pub fn write(path: &Path, tensors: &Named) -> Result<()> {
         views.push((name, view.map_err(|e| Error::new(Kind::Internal, format!("{name}: {e}")))?));
     }
     let failed = |e: safetensors::SafeTensorError| Error::new(Kind::Io, format!("{}: {e}", path.display()));
-    safetensors::serialize_to_file(views, None, path).map_err(failed)
+    Ok(safetensors::serialize_to_file(views, None, path).map_err(failed)?)
 }
 
 #[derive(Serialize)]

@@ -1,7 +1,7 @@
 //! `kandinsky samplers`: what can sample, and in how many steps.
 
 use super::Report;
-use kandinsky::Result;
+use anyhow::Result;
 use kandinsky::internal::sampler::{Entry, Role, SAMPLERS};
 use std::fmt;
 

@@ -1,11 +1,12 @@
 //! The options of a picture's settings, made of the table of settings: this file names none of them.
 
+use anyhow::Result;
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use kandinsky::internal::request::keys;
 use kandinsky::internal::request::settings::{Flag, SETTINGS, Setting, Shape};
-use kandinsky::{Error, Kind, Request, Result, Start};
+use kandinsky::{Error, Kind, Request, Start};
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -35,7 +36,7 @@ pub fn start(kind: &str, picture: &Path, typed: &[(&str, &str)]) -> Result<Start
         .iter()
         .chain(typed)
         .try_for_each(|(path, text)| keys::set(&mut json, &format!("start.{path}"), text))?;
-    Request::from_object(&json).map(|request| request.start)
+    Ok(Request::from_object(&json).map(|request| request.start)?)
 }
 
 /// The help of what a start holds, with its range.
@@ -55,16 +56,18 @@ fn set_to(setting: &Setting, request: &mut Request, texts: &[String]) -> Result<
                 let typed = shape.typed(text);
                 shape.check(setting.name, &typed).map(|()| typed)
             });
-            let parts: Vec<_> = parts.collect::<Result<_>>()?;
+            let parts: Vec<_> = parts.collect::<kandinsky::Result<_>>()?;
             let parts = parts.iter().filter_map(|part| part.as_array()).flatten().cloned();
             // What the command itself takes stands first.
             let first = setting.get(request);
             let all = first.as_array().into_iter().flatten().cloned().chain(parts);
-            setting.set(request, &all.collect())
+            Ok(setting.set(request, &all.collect())?)
         }
-        (_, _, Shape::Seeds | Shape::Timesteps) => setting.set_typed(request, &texts.join(",")),
-        ([text], ..) => setting.set_typed(request, text),
-        _ => Err(Error::new(Kind::BadRequest, format!("{} is given twice; give it once", setting.name))),
+        (_, _, Shape::Seeds | Shape::Timesteps) => Ok(setting.set_typed(request, &texts.join(","))?),
+        ([text], ..) => Ok(setting.set_typed(request, text)?),
+        _ => {
+            Err(Error::new(Kind::BadRequest, format!("{} is given twice; give it once", setting.name)).into())
+        }
     }
 }
 

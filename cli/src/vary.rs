@@ -2,7 +2,8 @@
 
 use super::Report;
 use super::draw::DrawArgs;
-use kandinsky::{Request, Result};
+use anyhow::Result;
+use kandinsky::Request;
 use std::path::PathBuf;
 
 /// Draw variations of a picture

@@ -1,10 +1,11 @@
 //! `kandinsky verify`: every hash, every graph.
 
 use super::{Report, RuntimeArgs, to_json};
+use anyhow::Result;
 use kandinsky::internal::opening::VerifiedGraphs;
 use kandinsky::internal::prebuild;
 use kandinsky::internal::runtime;
-use kandinsky::{CacheMode, Error, Kind, Result, RuntimeOptions, find_model};
+use kandinsky::{CacheMode, Error, Kind, RuntimeOptions, find_model};
 use kandinsky_models::{Component, Folder};
 use serde::Serialize;
 use std::fmt;
@@ -52,7 +53,7 @@ struct Check {
 }
 
 impl Check {
-    fn new(name: &str, outcome: Result<()>) -> Self {
+    fn new(name: &str, outcome: kandinsky::Result<()>) -> Self {
         let error = outcome.err().map(|e| e.to_string());
         Self { name: name.to_owned(), ok: error.is_none(), error }
     }
